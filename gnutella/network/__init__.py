@@ -1,0 +1,1 @@
+"""The Twisted edge: ports, links, dialling, HTTP exchanges, storage, threads."""

@@ -1,0 +1,1 @@
+"""bytes <-> values: messages, GGEP, handshake, HTTP heads, query routing tables, hashes.  Pure."""

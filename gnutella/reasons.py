@@ -1,0 +1,121 @@
+"""Every reason for which something is dropped, refused or closed: one enum.
+
+A member's value is the metric label and the trace text; the documentation table is made from `describe()`.  `bye` is the Bye
+code (protocol digest 2.7) told to a link that is closed for it, `http` the status told to an HTTP peer; 0 means that the
+peer is told nothing (the message alone is dropped, or the connection is closed silently).
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class DropReason(Enum):
+    """Why; see the module text.  Members are grouped by where they arise."""
+
+    # -- messages: dropped, the link lives on --------------------------------------------------------------------------
+    DUPLICATE = "duplicate", 0, 0, "a message with this GUID was handled before"
+    TTL_SPENT = "ttl_spent", 0, 0, "arrived with its last hop used: handled here, not forwarded"
+    TTL_ZERO = "ttl_zero", 0, 0, "arrived with TTL 0, which no servent may send"
+    TTL_TOO_HIGH = "ttl_too_high", 0, 0, "TTL plus hops is beyond the hard limit"
+    NO_ROUTE = "no_route", 0, 0, "no link is known that leads back: the query or servent id was never seen or is forgotten"
+    ROUTE_GONE = "route_gone", 0, 0, "the link that leads back is closed"
+    UNREQUESTED_HIT = "unrequested_hit", 0, 0, "a hit for a query that nobody here asked"
+    HIT_QUOTA = "hit_quota", 0, 0, "more hits came back for one query than are relayed"
+    OWN_MESSAGE = "own_message", 0, 0, "a message of our own came back"
+    LINK_BUSY = "link_busy", 0, 0, "the link pushes back and its queue was full; the lowest priority goes first"
+    SENDER_BUSY = "sender_busy", 0, 0, "a query from a link that cannot take its hits"
+    RATE = "rate", 0, 0, "more messages of this kind than the link may send in this time"
+    QUERY_EMPTY = "query_empty", 0, 0, "a query without words and without a URN"
+    QUERY_TOO_LONG = "query_too_long", 0, 0, "a query beyond the size that is forwarded"
+    QUERY_UNMARKED = "query_unmarked", 0, 0, "a query whose flags word lacks the mark of modern servents"
+    BAD_PING = "bad_ping", 0, 0, "a ping whose payload cannot be read"
+    BAD_PONG = "bad_pong", 0, 0, "a pong whose payload cannot be read"
+    BOGUS_PONG = "bogus_pong", 0, 0, "a pong with port 0 or an address that cannot be a host's"
+    UNREQUESTED_PONG = "unrequested_pong", 0, 0, "a pong for a ping that nobody here sent"
+    BAD_QUERY = "bad_query", 0, 0, "a query whose payload cannot be read"
+    BAD_HIT = "bad_hit", 0, 0, "a query hit whose payload cannot be read"
+    BOGUS_HIT = "bogus_hit", 0, 0, "a query hit with an impossible address, servent id or file name"
+    HIT_TOO_LARGE = "hit_too_large", 0, 0, "a query hit beyond the size that is forwarded"
+    BAD_PUSH = "bad_push", 0, 0, "a push whose payload cannot be read or whose address is impossible"
+    BAD_GGEP = "bad_ggep", 0, 0, "a GGEP block that cannot be read"
+    BAD_URN = "bad_urn", 0, 0, "a URN that cannot be read"
+    BAD_VENDOR = "bad_vendor", 0, 0, "a vendor message that cannot be read"
+    BAD_ROUTE_TABLE = "bad_route_table", 0, 0, "a query routing update that cannot be read or comes out of order"
+    UNKNOWN_KIND = "unknown_kind", 0, 0, "a message kind that we do not know; ignored"
+    LEAF_RELAYED = "leaf_relayed", 414, 0, "a leaf passed on somebody else's message"
+    # -- links: closed -------------------------------------------------------------------------------------------------
+    MESSAGE_TOO_LARGE = "message_too_large", 400, 0, "a header announced more payload than any message may have"
+    TOO_MANY_BAD = "too_many_bad", 501, 0, "more unreadable messages than a working peer sends"
+    TOO_MANY_TTL = "too_many_ttl", 403, 0, "more wrong TTLs than a working peer sends"
+    TOO_MANY_DUPLICATES = "too_many_duplicates", 401, 0, "too large a share of duplicates"
+    DEFLATE_BROKEN = "deflate_broken", 501, 0, "the compressed stream of the link cannot be read"
+    DEFLATE_BOMB = "deflate_bomb", 400, 0, "compressed data that grows beyond the bound"
+    SEND_QUEUE_FULL = "send_queue_full", 502, 0, "the peer did not take hits and pushes while its queue was full"
+    BLOCKED_TOO_LONG = "blocked_too_long", 405, 0, "the peer took nothing for too long"
+    NO_ALIVE_REPLY = "no_alive_reply", 406, 0, "alive pings stayed unanswered"
+    PEER_BYE = "peer_bye", 0, 0, "the peer said Bye"
+    PEER_CLOSED = "peer_closed", 0, 0, "the peer closed the connection"
+    USER_CLOSED = "user_closed", 201, 0, "closed by a command"
+    SHUTDOWN = "shutdown", 200, 0, "this node is stopping"
+    INTERNAL_ERROR = "internal_error", 500, 500, "a fault of our own, logged"
+    # -- ports and handshakes ------------------------------------------------------------------------------------------
+    GARBAGE = "garbage", 0, 0, "the first bytes are no protocol of this port"
+    SLOW = "slow", 0, 408, "the first line, the handshake or the request was not complete in time"
+    HEAD_TOO_LARGE = "head_too_large", 0, 413, "more header bytes or lines than allowed"
+    HEAD_BROKEN = "head_broken", 0, 400, "header lines that cannot be read"
+    HANDSHAKE_VERSION = "handshake_version", 0, 503, "an old protocol version that is not spoken here"
+    HANDSHAKE_REFUSED = "handshake_refused", 0, 0, "the other side refused the link"
+    HANDSHAKE_BROKEN = "handshake_broken", 0, 400, "the handshake went against its three steps"
+    NOT_GNUTELLA = "not_gnutella", 0, 406, "the peer asks for another network (G2)"
+    SLOTS_FULL = "slots_full", 0, 503, "no slot is free for another link"
+    ALREADY_LINKED = "already_linked", 0, 409, "a link to this servent or address is open"
+    SELF_LINK = "self_link", 0, 409, "we dialled ourselves"
+    TOO_MANY_HANDSHAKES = "too_many_handshakes", 0, 429, "one address opens connections too fast"
+    PORT_FULL = "port_full", 0, 0, "more half-open connections than are kept"
+    CRAWLER = "crawler", 0, 593, "a crawler asked for our neighbours, was told and closed"
+    TLS_FAILED = "tls_failed", 0, 0, "the TLS handshake failed"
+    DIAL_FAILED = "dial_failed", 0, 0, "no connection to that address"
+    GIV_UNREQUESTED = "giv_unrequested", 0, 0, "a GIV that answers no push of ours"
+    # -- HTTP: told to the peer ----------------------------------------------------------------------------------------
+    REQUEST_BROKEN = "request_broken", 0, 400, "a request that cannot be read"
+    METHOD = "method", 0, 501, "a method other than GET and HEAD"
+    NOT_SHARED = "not_shared", 0, 404, "no shared file has that URN, or that index and name"
+    NOT_HERE = "not_here", 0, 404, "no such resource on this port"
+    TREE_UNKNOWN = "tree_unknown", 0, 404, "no tiger tree of that file is known yet"
+    RANGE = "range", 0, 416, "nothing of the requested range can be served"
+    UPLOAD_SLOTS = "upload_slots", 0, 503, "all upload slots are taken"
+    UPLOAD_PER_HOST = "upload_per_host", 0, 503, "this address has its share of upload slots"
+    FILE_CHANGED = "file_changed", 0, 503, "the file changed on disk since it was hashed"
+    HTTP_IDLE = "http_idle", 0, 408, "a kept-alive connection was idle for too long"
+    # -- downloads: a source is dropped or rested ----------------------------------------------------------------------
+    SOURCE_REFUSED = "source_refused", 0, 0, "the source answered with a permanent error"
+    SOURCE_BUSY = "source_busy", 0, 0, "the source is busy or queued us"
+    SOURCE_BROKE = "source_broke", 0, 0, "the connection to the source broke"
+    SOURCE_CORRUPT = "source_corrupt", 0, 0, "bytes from the source did not match the hash"
+    SOURCE_MISMATCH = "source_mismatch", 0, 0, "the source offers another file: its size or URN differ"
+    SOURCE_SLOW = "source_slow", 0, 0, "the source sent nothing for too long"
+    BAD_TREE = "bad_tree", 0, 0, "a tiger tree that does not lead to its root"
+    # -- console -------------------------------------------------------------------------------------------------------
+    BAD_TOKEN = "bad_token", 0, 401, "a wrong token"
+    TOKEN_RATE = "token_rate", 0, 429, "too many wrong tokens from this address"
+    LINE_TOO_LONG = "line_too_long", 0, 413, "a console line beyond its limit"
+    SLOW_READER = "slow_reader", 0, 0, "a console that does not read what it asked for"
+    FORBIDDEN = "forbidden", 0, 403, "the token's role may not do this"
+
+    bye: int
+    http: int
+    meaning: str
+
+    def __new__(cls, label: str, bye: int, http: int, meaning: str) -> DropReason:
+        member = object.__new__(cls)
+        member._value_ = label
+        member.bye = bye
+        member.http = http
+        member.meaning = meaning
+        return member
+
+
+def describe() -> list[tuple[str, int, int, str]]:
+    """Rows (label, Bye code, HTTP status, meaning) for the documentation table, in order of definition."""
+    return [(reason.value, reason.bye, reason.http, reason.meaning) for reason in DropReason]

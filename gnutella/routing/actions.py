@@ -1,0 +1,59 @@
+"""Effects as values: what the router asks its edge to do.
+
+The network edge executes them on transports, the lab in virtual time, a trace prints them.  An edge executes the actions of
+one call in order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gnutella.reasons import DropReason
+from gnutella.units import Guid, LinkId
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Write `data` (one or more whole messages) to one link."""
+
+    link: LinkId
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Flood:
+    """Write the same `data` (`count` whole messages) to each of `links`: one write a link, the bytes shared."""
+
+    links: tuple[LinkId, ...]
+    data: bytes
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close a link for `reason`; the edge sends a Bye with `reason.bye` first if that is not 0 and the peer reads Byes."""
+
+    link: LinkId
+    reason: DropReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Tell the node: an event of gnutella.routing.events."""
+
+    event: object
+
+
+Action = Send | Flood | Close | Emit
+
+
+@dataclass(frozen=True, slots=True)
+class TraceStep:
+    """One line of a query's life in this node; `link` is None for the node itself."""
+
+    guid: Guid
+    time: float
+    step: str
+    link: LinkId | None
+    reason: str = ""

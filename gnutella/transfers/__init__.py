@@ -1,0 +1,1 @@
+"""Ranges, planning, verification, and the lifetimes of downloads, uploads and pushes.  Pure."""
