@@ -1,7 +1,8 @@
 """The node's settings: frozen, typed, with defaults; one struct a section of gnutella.toml.
 
 Precedence: defaults < file < environment (GNUTELLA_SECTION_KEY) < options < run-time changes (kept in state.db).  The file is
-read by `gnutella.settings_file`, which names key, line, value and one fix for whatever is wrong in it.
+read by `gnutella.settings_file`, which names key, line, value and one fix for whatever is wrong in it.  The `#:` comment above
+each field is its documentation: the reference page and the commented file of `gnutella init` are made from it.
 """
 
 from __future__ import annotations
@@ -19,9 +20,13 @@ Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Ports and links."""
 
+    #: Ports for links and transfers, as endpoint strings of Twisted; `tcp:0:interface=127.0.0.1` takes a free port.
     listen: tuple[str, ...] = ("tcp:6346",)
+    #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
+    #: `leaf` keeps links to ultrapeers, `ultrapeer` relays for others, `auto` decides by links and uptime.
     role: Role = "auto"
+    #: Where peers are looked for: `lan` (multicast only), `public` (GWebCaches and UDP host caches too), `loopback`.
     profile: Profile = "lan"
     #: Address told to others in hits, pongs and Listen-IP, as IP or IP:port; empty: found out from the links.
     advertise: str = ""
@@ -29,14 +34,21 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     firewalled: bool = False
     #: Links that are kept open by dialling hosts of the host cache; 0 dials only `connect`.
     want_links: Count = 8
+    #: Links to ultrapeers and old servents, incoming and outgoing.
     max_links: Count = 32
+    #: Leaves that an ultrapeer takes.
     max_leaves: Count = 100
     #: Links from one IP address; the loopback address is exempt, since test networks live there.
     max_links_per_host: Count = 2
+    #: Offer and accept compressed links.
     deflate: bool = True
+    #: Offer and accept encrypted links; the certificate is self-signed and says nothing about who it is.
     tls: bool = True
+    #: Seconds for the whole handshake of a link.
     handshake_timeout_s: Seconds = 20.0
+    #: Seconds for an outgoing TCP connection.
     dial_timeout_s: Seconds = 10.0
+    #: What we call ourselves in User-Agent and Server; empty: PyGnutella and the version.
     user_agent: str = ""
 
 
@@ -45,20 +57,28 @@ class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     #: TTL of our own queries, and what TTL + hops of anybody's is trimmed to.
     query_ttl: Annotated[int, Meta(ge=1, le=7)] = 4
+    #: Hard limit of TTL plus hops: a message beyond it is dropped.
     max_ttl: Annotated[int, Meta(ge=1, le=7)] = 7
+    #: Seconds between pings on one link.
     ping_interval_s: Seconds = 30.0
     #: Which queries leave a trace: own ones, all (teaching, demo), or none.
     trace: Literal["own", "all", "off"] = "own"
+    #: Hits of one query that are kept (our own) or passed on (others').
     max_hits_per_query: Count = 250
 
 
 class SharingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is offered."""
 
+    #: Directories whose files are offered, with all below them; `~` is understood.
     directories: tuple[str, ...] = ()
+    #: Notice changes at once (inotify) rather than at the next rescan.
     watch: bool = True
+    #: Seconds between two looks at every directory; 0: only when asked.
     rescan_s: Annotated[float, Meta(ge=0, le=604800.0)] = 3600.0
+    #: Processes that hash files.
     hash_workers: Annotated[int, Meta(ge=1, le=64)] = 1
+    #: Files that are offered at most.
     max_files: Count = 1_000_000
     #: Finished downloads are offered too.
     share_incoming: bool = True
@@ -67,31 +87,45 @@ class SharingSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class TransferSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Uploads and downloads; rates in KiB a second, 0 meaning unlimited."""
 
+    #: Uploads at the same time.
     max_uploads: Count = 20
+    #: Uploads at the same time to one IP address.
     max_uploads_per_host: Count = 4
+    #: Downloads at the same time; the others wait in the queue.
     max_downloads: Count = 8
+    #: Sources that one download uses at the same time.
     max_sources: Annotated[int, Meta(ge=1, le=64)] = 8
+    #: Limit of all uploads together, KiB a second; 0: none.
     upload_kib_s: Count = 0
+    #: Limit of all downloads together, KiB a second; 0: none.
     download_kib_s: Count = 0
+    #: Seconds for a source to answer a request.
     request_timeout_s: Seconds = 30.0
+    #: Seconds without a byte after which a transfer is given up.
     idle_timeout_s: Seconds = 180.0
+    #: Seconds for a firewalled source to answer a push.
     push_timeout_s: Seconds = 30.0
+    #: Seconds until a busy or broken source is asked again; doubles each time.
     retry_s: Seconds = 60.0
 
 
 class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the node is driven from; endpoint strings of Twisted, or "off"."""
 
-    #: Empty: unix:DIR/control.sock:mode=600
+    #: Console for this machine's user, a UNIX socket; empty: `unix:DIR/control.sock:mode=600`.
     control: str = ""
+    #: Telnet-style console that asks for the token; `off` disables it.
     console: str = "tcp:6347:interface=127.0.0.1"
+    #: Console connections at the same time, of both kinds together.
     max_consoles: Count = 64
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
-    """Levels by namespace: {"gnutella.routing" = "debug"}."""
+    """What is logged."""
 
+    #: Least severe level that is logged.
     level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+    #: Levels by namespace: `{"gnutella.routing" = "debug"}`.
     levels: dict[str, Literal["debug", "info", "warn", "error", "critical"]] = field(default_factory=dict)
 
 

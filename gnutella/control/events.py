@@ -1,7 +1,7 @@
 """The journal: what happened in this node, numbered, typed, bounded.
 
-The node adds events; consoles, `gnutella events` and the HTTP event stream read them.  Every type is a row of `EVENT_TYPES`, from
-which the reference page is made.  A reader that asks for events older than the ring holds gets one `gap` event first, so
+The node adds events; consoles, `gnutella events` and the HTTP event stream read them.  Every type is a row of `EVENT_TYPES`,
+from which the reference page is made.  A reader that asks for events older than the ring holds gets one `gap` event first, so
 that it knows what it cannot know.
 """
 
@@ -64,7 +64,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
             "bytes arrived; at most one a second for each download",
             PROGRESS_INTERVAL_S,
         ),
-        EventType("download_finished", ("id", "name", "size", "path"), "a download was verified and moved to its place"),
+        EventType(
+            "download_finished", ("id", "name", "size", "path"), "a download was verified and moved to its place"
+        ),
         EventType("download_failed", ("id", "name", "error"), "a download gave up"),
         EventType("download_cancelled", ("id", "name"), "a download was removed by a command"),
         EventType("source_dropped", ("id", "address", "reason"), "a download no longer uses a source"),
