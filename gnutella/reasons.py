@@ -41,6 +41,8 @@ class DropReason(Enum):
     BAD_GGEP = "bad_ggep", 0, 0, "a GGEP block that cannot be read"
     BAD_URN = "bad_urn", 0, 0, "a URN that cannot be read"
     BAD_VENDOR = "bad_vendor", 0, 0, "a vendor message that cannot be read"
+    BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
+    BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
     BAD_ROUTE_TABLE = "bad_route_table", 0, 0, "a query routing update that cannot be read or comes out of order"
     UNKNOWN_KIND = "unknown_kind", 0, 0, "a message kind that we do not know; ignored"
     LEAF_RELAYED = "leaf_relayed", 414, 0, "a leaf passed on somebody else's message"
