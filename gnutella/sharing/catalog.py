@@ -17,10 +17,10 @@ from typing import TypeAlias
 
 from gnutella.protocol.words import ASCII_FOLD
 from gnutella.sharing import match
-from gnutella.sharing.match import MAX_TEXT, MIN_LETTERS, Wanted
-from gnutella.sharing.segment import MAX_NEWEST, Segment, SegmentBuilder, SharedFile
+from gnutella.sharing.match import Wanted
+from gnutella.sharing.segment import MAX_NEWEST, FoundFile, Segment, SegmentBuilder, SharedFile, merge
 
-__all__ = ["Catalog", "SharedFile"]
+__all__ = ["Catalog", "FoundFile", "SharedFile"]
 
 #: A new segment swallows those of less than this many times its rows, so that a million files are in at most 4 segments.
 MERGE_FACTOR = 16
@@ -30,17 +30,17 @@ SMALL_ROWS = 1024
 MAX_DEAD_SHARE = 4
 
 Part: TypeAlias = tuple[Segment, frozenset[int]]
-_NONE: tuple[SharedFile, ...] = ()
+_NONE: tuple[FoundFile, ...] = ()
 
 
 class Catalog:
     """See the module text.  `answer` implements gnutella.routing.seams.Library."""
 
-    __slots__ = ("_parts", "_segments", "file_count", "kbytes", "total_bytes")
+    __slots__ = ("_finders", "_parts", "file_count", "kbytes", "total_bytes")
 
     def __init__(self, parts: Iterable[Part] = (), total_bytes: int = 0) -> None:
         self._parts: tuple[Part, ...] = tuple(parts)
-        self._segments = tuple(segment for segment, _ in self._parts)
+        self._finders = tuple(segment.words.match for segment, _ in self._parts)
         #: Files, and their bytes; kbytes as pongs tell them.
         self.file_count = sum(segment.rows - len(dead) for segment, dead in self._parts)
         self.total_bytes = total_bytes
@@ -66,7 +66,7 @@ class Catalog:
         for file in added:
             builder.add(file)
             total += file.size
-        new: list[Part] = [(builder.finish(), frozenset())] if builder.sizes else []
+        new: list[Part] = [(builder.finish(), frozenset())] if len(builder) else []
         return Catalog(_merged(parts, new), total)
 
     def _without(self, removed: Collection[int]) -> list[Part]:
@@ -84,54 +84,55 @@ class Catalog:
 
     # -- what is asked ---------------------------------------------------------------------------------------------------
 
-    def answer(self, payload: bytes, limit: int) -> Sequence[SharedFile]:
+    def answer(self, payload: bytes, limit: int) -> Sequence[FoundFile]:
         """Files that match the raw payload of a query message, at most `limit`.  Never raises for bad input."""
         end = payload.find(b"\0", 2)
-        text = payload[2:end] if end >= 0 else payload[2:]
-        if not text.isascii() or (end >= 0 and not match.is_plain(payload[end + 1 :])):
-            return self.answer_wanted(match.read_query(payload), limit)
-        # The relay path: most queries match nothing, and most of these have a word that no name here has.
-        words = text.translate(ASCII_FOLD).split()
-        for segment in self._segments:
-            if segment.match(words):
-                break
-        else:
-            return _NONE
-        if len(text) > MAX_TEXT or sum(map(len, words)) < MIN_LETTERS:
-            return _NONE
-        return self._by_words(words, limit, 0)
+        text, extensions = (payload[2:end], payload[end + 1 :]) if end >= 0 else (payload[2:], b"")
+        if text.isascii() and (not extensions or match.has_no_urn(extensions)):
+            # The relay path: most queries match nothing, and most of these have a word that no name here has.
+            words = text.translate(ASCII_FOLD).split()
+            for find in self._finders:
+                if find(words):
+                    break
+            else:
+                return _NONE
+        return self.answer_wanted(match.read_query(payload), limit)
 
-    def answer_wanted(self, wanted: Wanted, limit: int) -> Sequence[SharedFile]:
+    def answer_wanted(self, wanted: Wanted, limit: int) -> Sequence[FoundFile]:
         """Files that match a query that was read: by hash if one is known here, else by words."""
         if wanted.is_whats_new:
             return self.newest(limit)
-        found = [file for sha1 in wanted.sha1s for file in self._all_by_sha1(sha1)]
+        found = [FoundFile(segment, row) for sha1 in wanted.sha1s for segment, row in self._rows_of_sha1(sha1)]
         if found:
             return found[:limit]
         return self._by_words(wanted.words, limit, wanted.media)
 
-    def search(self, text: str, sha1s: Sequence[bytes] = (), limit: int = 100) -> Sequence[SharedFile]:
+    def search(self, text: str, sha1s: Sequence[bytes] = (), limit: int = 100) -> Sequence[FoundFile]:
         """Files that match words, or hashes, as a query with them would."""
         words = match.words_of(text.encode("utf-8", "replace"))
         return self.answer_wanted(Wanted(tuple(words), tuple(sha1s)), limit)
 
-    def _by_words(self, words: Sequence[bytes], limit: int, media: int) -> Sequence[SharedFile]:
-        found: list[SharedFile] = []
+    def _by_words(self, words: Sequence[bytes], limit: int, media: int) -> Sequence[FoundFile]:
+        found: list[FoundFile] = []
         for segment, dead in self._parts:
-            for row in segment.match(words):
+            for row in segment.words.match(words):
                 if len(found) >= limit:
                     return found
                 if row not in dead and (not media or segment.media(row) & media):
-                    found.append(segment.file(row))
+                    found.append(FoundFile(segment, row))
         return found
 
-    def _all_by_sha1(self, sha1: bytes) -> Iterator[SharedFile]:
+    def _rows_of_sha1(self, sha1: bytes) -> Iterator[tuple[Segment, int]]:
         for segment, dead in self._parts:
-            yield from (segment.file(row) for row in segment.rows_of_sha1(sha1) if row not in dead)
+            for row in segment.rows_of_sha1(sha1):
+                if row not in dead:
+                    yield segment, row
 
     def by_sha1(self, sha1: bytes) -> SharedFile | None:
         """A file with that content."""
-        return next(self._all_by_sha1(sha1), None)
+        for segment, row in self._rows_of_sha1(sha1):
+            return segment.file(row)
+        return None
 
     def by_index(self, index: int) -> SharedFile | None:
         """The file with that index."""
@@ -149,12 +150,11 @@ class Catalog:
                 return segment.file(row)
         return None
 
-    def newest(self, limit: int) -> Sequence[SharedFile]:
+    def newest(self, limit: int) -> Sequence[FoundFile]:
         """The files changed last, newest first; at most MAX_NEWEST."""
-        rows = ((segment, row) for segment, dead in self._parts for row in segment.newest if row not in dead)
-        files = [segment.file(row) for segment, row in rows]
-        files.sort(key=lambda file: file.mtime_ns, reverse=True)
-        return files[: min(limit, MAX_NEWEST)]
+        rows = [(segment, row) for segment, dead in self._parts for row in segment.newest if row not in dead]
+        rows.sort(key=lambda item: item[0].mtimes[item[1]], reverse=True)
+        return [FoundFile(segment, row) for segment, row in rows[: min(limit, MAX_NEWEST)]]
 
     @property
     def files(self) -> Iterator[SharedFile]:
@@ -163,7 +163,7 @@ class Catalog:
 
     def words(self) -> Iterable[bytes]:
         """All canonical words of all names, in UTF-8; some more than once.  For routing tables."""
-        return chain.from_iterable(segment.words() for segment in self._segments)
+        return chain.from_iterable(segment.words.words for segment, _ in self._parts)
 
     def __len__(self) -> int:
         return self.file_count
@@ -194,7 +194,4 @@ def _merged(parts: list[Part], new: list[Part]) -> list[Part]:
         merging.append(kept.pop())
     if merging == new:
         return kept + new
-    builder = SegmentBuilder()
-    for file in heapq.merge(*map(_live, merging), key=lambda file: file.index):
-        builder.add(file)
-    return [*kept, (builder.finish(), frozenset())]
+    return [*kept, (merge(merging), frozenset())]

@@ -31,11 +31,6 @@ MAX_URNS = 16
 #: The text of "What's new?" (digest 2.4).
 WHATS_NEW = b"WhatIsNewXOXO"
 
-#: Whether the extensions of a query may hold something that changes its meaning: a URN, or GGEP H, u, M, XQ, WH.  A GGEP id is
-#: preceded by its flags byte, whose low half is the length of the id.  False alarms only cost a closer look.
-_INTERESTING = re.compile(
-    rb"[Uu][Rr][Nn]:|[\x01!Aa\x81\xa1\xc1\xe1][HuM]|[\x02\x22Bb\x82\xa2\xc2\xe2](?:XQ|WH)", re.DOTALL
-).search
 _SHA1_URN = re.compile(
     rb"(?:urn:)?(?:sha1:([a-z2-7]{32})|bitprint:([a-z2-7]{32})\.[a-z2-7]{39})[\0 ]*", re.IGNORECASE
 ).fullmatch
@@ -107,9 +102,12 @@ def is_match(query: Sequence[bytes], name_words: Sequence[bytes]) -> bool:
     )
 
 
-def is_plain(extensions: bytes) -> bool:
-    """Whether nothing after the text changes what the query asks for; cheap, for the relay path."""
-    return not extensions or _INTERESTING(extensions) is None
+def has_no_urn(extensions: bytes) -> bool:
+    """Whether the extensions can hold no hash: neither a URN, nor GGEP u or H (nor WH).  Cheap, for the relay path.
+
+    Without a hash a query finds nothing if the words of its text find nothing, whatever else it says.
+    """
+    return b":" not in extensions and b"H" not in extensions and b"u" not in extensions
 
 
 def decode_sha1(base32: bytes) -> bytes | None:
@@ -129,7 +127,7 @@ def read_query(payload: bytes) -> Wanted:
     """What a query's payload (flags word, text, NUL, extensions) asks for."""
     end = payload.find(b"\0", 2)
     text, extensions = (payload[2:end], payload[end + 1 :]) if end >= 0 else (payload[2:], b"")
-    if is_plain(extensions):
+    if not extensions:
         return Wanted(tuple(words_of(text)))
     start = extensions.find(b"\xc3")
     plain = extensions if start < 0 else extensions[:start]
@@ -140,7 +138,11 @@ def read_query(payload: bytes) -> Wanted:
         # "What's new" together with a hash is refused by gtk-gnutella (digest 2.4).
         return NOTHING if sha1s else Wanted(is_whats_new=True)
     media = int.from_bytes(values.get("M", b"")[:8], "little") & 0xFC
-    words = words_of(values.get("XQ") or text)
+    words = words_of(text)
+    if "XQ" in values:
+        # The whole text of a query too long for LimeWire's text field, which then holds some of its words (digest 2.4).
+        longer = words_of(values["XQ"])
+        words = list(dict.fromkeys(words + longer)) if words and longer else []
     return Wanted(tuple(words), tuple(dict.fromkeys(sha1s))[:MAX_URNS], media)
 
 
