@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from gnutella.units import Address
+from gnutella.units import Address, LinkId
+
+if TYPE_CHECKING:
+    from gnutella.routing.actions import Action
 
 
 class Shared(Protocol):
@@ -41,6 +44,24 @@ class Library(Protocol):
 
 
 class OwnAddress(Protocol):
-    """Which address the node tells a given peer to reach it at."""
+    """Which address the node tells a given peer to reach it at.
+
+    `link_host` is our IP as that peer reaches it (LinkInfo.local_host).
+    """
 
     def __call__(self, link_host: str) -> Address: ...
+
+
+class Chance(Protocol):
+    """The part of random.Random that routing uses."""
+
+    def getrandbits(self, k: int, /) -> int: ...
+    def random(self) -> float: ...
+
+
+class LinkExtension(Protocol):
+    """Whoever wants the messages that concern one link alone: route table updates, vendor messages, HSEP."""
+
+    def link_message(self, link: LinkId, kind: int, payload: bytes, now: float) -> list[Action]:
+        """A readable message of that link; may return actions of its own, must not raise."""
+        ...

@@ -1,0 +1,117 @@
+"""Hits for queries that our own catalog matches, and what we say of ourselves in hits and pongs.
+
+Hits go out with TTL = hops of the query + 5, so that they also come back over a somewhat longer path (digest 2.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gnutella import VENDOR_CODE, __version__
+from gnutella.protocol.frames import Frame
+from gnutella.protocol.ggep import Ggep, le_encode
+from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT
+from gnutella.protocol.message import Pong, encode, honest_kbytes, make_hits
+from gnutella.protocol.query import FLAG_GGEP_H, MASK_MAX_HITS
+from gnutella.routing.link import HARD_MAX_TTL, Link
+from gnutella.routing.seams import Library, OwnAddress, Shared
+from gnutella.routing.switchboard import Switchboard
+from gnutella.units import Address
+
+#: Hops that a hit may make beyond those of its query (gtk-gnutella; digest 2.5).
+EXTRA_TTL = 5
+#: Speed in hits, kbit/s: we do not measure it, and readers only show it.
+SPEED_KBIT_S = 10_000
+#: Addresses by our IP whose pongs are kept ready; an upper bound on our own interfaces.
+_MAX_OWN_PONGS = 64
+_MAJOR, _MINOR = (int(part) for part in __version__.split(".")[:2])
+#: GGEP VC: four letters, then major and minor version in half a byte each.
+_VENDOR = VENDOR_CODE + bytes((min(_MAJOR, 15) << 4 | min(_MINOR, 15),))
+
+
+@dataclass(slots=True)
+class Self:
+    """What the node says of itself; the edge changes it while it runs.
+
+    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `accepts_links` is whether
+    pongs advertise us to strangers, `daily_uptime_s` is the average a day.
+    """
+
+    is_firewalled: bool = False
+    is_busy: bool = False
+    has_uploaded: bool = False
+    reads_tls: bool = False
+    accepts_links: bool = True
+    daily_uptime_s: int | None = None
+    push_proxies: tuple[Address, ...] = ()
+
+
+class Answers:
+    """Builds our hits and our pong."""
+
+    def __init__(self, board: Switchboard, library: Library, own_address: OwnAddress) -> None:
+        self.self = Self()
+        self._board = board
+        self._own_address = own_address
+        self._library = library
+        self._pongs: dict[tuple[str, bool], bytes] = {}
+
+    def set_library(self, library: Library) -> None:
+        self._library = library
+        self.forget_pongs()
+
+    def forget_pongs(self) -> None:
+        """Make our pong anew when it is next asked for: something that it tells has changed."""
+        self._pongs.clear()
+
+    def address_for(self, link: Link) -> Address:
+        """Where that peer can reach us."""
+        return self._own_address(link.info.local_host)
+
+    def reply(self, link: Link, frame: Frame, found: Sequence[Shared], now: float) -> None:
+        """Send hits for a query that `found` answers."""
+        flags = int.from_bytes(frame.data[frame.start + HEADER_SIZE : frame.start + HEADER_SIZE + 2], "big")
+        wanted = flags & MASK_MAX_HITS
+        files = found[:wanted] if wanted else found
+        state = self.self
+        hits = make_hits(
+            files,
+            self.address_for(link),
+            self._board.servent_id,
+            wants_ggep_h=bool(flags & FLAG_GGEP_H),
+            needs_push=state.is_firewalled,
+            is_busy=state.is_busy,
+            has_uploaded=state.has_uploaded,
+            speed_kbit=SPEED_KBIT_S,
+            reads_tls=state.reads_tls,
+            push_proxies=state.push_proxies,
+        )
+        ttl = min(frame.hops + EXTRA_TTL, HARD_MAX_TTL)
+        for hit in hits:
+            self._board.send(link, QUERY_HIT, 0, encode(frame.guid, ttl, 0, hit))
+        self._board.counters.queries_answered += 1
+        self._board.counters.results_sent += len(files)
+        if frame.guid in self._board.trace:
+            noun = "hit" if len(files) == 1 else "hits"
+            self._board.trace.step(frame.guid, now, f"answered {len(files)} {noun}", link.id)
+
+    def own_pong(self, link: Link) -> bytes:
+        """Payload of our own pong for that peer, without GGEP where it does not read it."""
+        key = link.info.local_host, link.info.reads_ggep
+        payload = self._pongs.get(key)
+        if payload is None:
+            if len(self._pongs) >= _MAX_OWN_PONGS:
+                self._pongs.clear()
+            payload = self._pongs[key] = self._make_pong(link)
+        return payload
+
+    def _make_pong(self, link: Link) -> bytes:
+        ggep: Ggep | None = None
+        if link.info.reads_ggep:
+            values = {"VC": _VENDOR}
+            if self.self.daily_uptime_s is not None:
+                values["DU"] = le_encode(self.self.daily_uptime_s)
+            ggep = Ggep.of(values)
+        files = min(self._library.file_count, 0xFFFFFFFF)
+        return Pong(self.address_for(link), files, honest_kbytes(self._library.kbytes), ggep).encode()

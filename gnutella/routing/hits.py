@@ -1,0 +1,99 @@
+"""Query hits: back along the path of their query, or to ourselves if we asked.
+
+A relayed hit is not decoded: the number of results is its first byte, the servent id its last sixteen, and those two are all
+that routing needs (digest 2.5, 4.4).  A hit of ours is decoded and judged before anybody sees it.
+"""
+
+from __future__ import annotations
+
+from gnutella.errors import RemoteViolation
+from gnutella.protocol.frames import Frame
+from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT
+from gnutella.protocol.message import QueryHit
+from gnutella.reasons import DropReason
+from gnutella.routing.events import HitReceived
+from gnutella.routing.link import Link, wrong_ttl
+from gnutella.routing.reverse import ReversePaths
+from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.units import Guid, is_plausible_peer
+
+#: Largest hit payload that is passed on (gtk-gnutella; digest 2.1).
+MAX_RELAYED_HIT = 16384
+#: Count, address and speed (11), one record (4 + 4 + a letter + two NULs) and a servent id: no hit is shorter.
+MIN_HIT = 38
+_NO_SERVENT = bytes(16)
+
+
+class Hits:
+    """Routes hits by the GUID of their query."""
+
+    def __init__(self, board: Switchboard, paths: ReversePaths, *, allow_private: bool) -> None:
+        self._board = board
+        self._paths = paths
+        self._allow_private = allow_private
+        self._quota = board.settings.max_hits_per_query
+
+    def receive(self, link: Link, frame: Frame, now: float) -> None:
+        """One hit of a link."""
+        reason = self._refusal(link, frame)
+        if reason is None:
+            reason = self._route(link, frame, now)
+        if reason is not None:
+            self._board.drop(link, reason)
+            if frame.guid in self._board.trace:
+                self._board.trace.step(frame.guid, now, "hit dropped from", link.id, reason.value)
+
+    def _refusal(self, link: Link, frame: Frame) -> DropReason | None:
+        reason = wrong_ttl(frame)
+        if reason is not None:
+            return reason
+        if link.info.is_leaf and frame.hops:
+            return DropReason.LEAF_RELAYED
+        if frame.length < MIN_HIT or not frame.data[frame.start + HEADER_SIZE]:
+            return DropReason.BAD_HIT
+        servent_id = frame.data[frame.end - 16 : frame.end]
+        if servent_id in (_NO_SERVENT, frame.guid, self._board.servent_id):
+            return DropReason.BOGUS_HIT
+        return None
+
+    def _route(self, link: Link, frame: Frame, now: float) -> DropReason | None:
+        paths, board = self._paths, self._board
+        source = OWN if frame.guid in paths.searches else paths.queries.get(frame.guid)
+        if source is None:
+            return DropReason.NO_ROUTE
+        if source == link.id:
+            return DropReason.UNREQUESTED_HIT
+        # Learned even when the hit goes no further, but only for a query that was asked: nobody may fill the table at will.
+        paths.learn_servent(Guid(frame.data[frame.end - 16 : frame.end]), link.id, now)
+        if source == OWN:
+            return self._own(link, frame, now)
+        target = board.links.get(source)
+        if target is None:
+            return DropReason.ROUTE_GONE
+        if frame.length > MAX_RELAYED_HIT:
+            return DropReason.HIT_TOO_LARGE
+        if frame.ttl == 1 and not target.info.is_leaf:
+            return DropReason.TTL_SPENT
+        if not paths.take_quota(frame.guid, frame.data[frame.start + HEADER_SIZE], self._quota, now):
+            return DropReason.HIT_QUOTA
+        # A leaf that asked gets its hit though the TTL is spent: it is the last hop anyway (digest 4.3 rule 5).
+        board.send(target, QUERY_HIT, frame.hops + 1, frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1))
+        if frame.guid in board.trace:
+            board.trace.step(frame.guid, now, "hit back to", target.id)
+        return None
+
+    def _own(self, link: Link, frame: Frame, now: float) -> DropReason | None:
+        if frame.guid not in self._paths.searches:
+            return DropReason.UNREQUESTED_HIT
+        try:
+            hit = QueryHit.decode(frame.payload)
+        except RemoteViolation as violation:
+            return violation.reason
+        if not hit.needs_push and not is_plausible_peer(hit.address, allow_private=self._allow_private):
+            return DropReason.BOGUS_HIT
+        if not self._paths.take_quota(frame.guid, len(hit.records), self._quota, now):
+            return DropReason.HIT_QUOTA
+        self._board.counters.hits_received += len(hit.records)
+        self._board.trace.step(frame.guid, now, "hit arrived from", link.id)
+        self._board.emit(HitReceived(frame.guid, hit, frame.hops + 1, link.id))
+        return None

@@ -1,0 +1,164 @@
+"""Pings and pongs on links: who lives, and who else is there (digest 2.2, 2.3, 5.1).
+
+What a ping gets (hops 0): TTL 1 exactly one pong, ours; TTL 2, which crawlers send, ours and those of our neighbours; a larger
+TTL, ours and up to ten from the cache.  Leaves get the same.  What we send: a ping when a link opens, then one each
+`ping_interval_s` that refreshes the cache; a link that said nothing for that long gets a TTL 1 ping instead, and is closed
+after MAX_SILENT_PINGS of them without a sign of life (any message is one).
+"""
+
+from __future__ import annotations
+
+from gnutella.errors import RemoteViolation
+from gnutella.protocol.frames import Frame
+from gnutella.protocol.kinds import PING, PONG, encode_header
+from gnutella.protocol.message import Ping, Pong
+from gnutella.reasons import DropReason
+from gnutella.routing.answers import Answers
+from gnutella.routing.events import HostLearned
+from gnutella.routing.guids import fresh_guid
+from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
+from gnutella.routing.pongs import CachedPong, PongCache
+from gnutella.routing.seen import Generations
+from gnutella.routing.switchboard import Switchboard
+from gnutella.units import Guid, LinkId, is_plausible_peer
+
+#: TTL of a ping that asks for pongs: 3 or more is not taken for an alive or crawler ping (digest 5.1).
+REFRESH_TTL = 3
+ALIVE_TTL = 1
+CRAWLER_TTL = 2
+#: A ping that asks for pongs is answered at most this often on a link ([S06]; digest 5.1).
+MIN_PING_GAP_S = 1.0
+#: Alive pings without any answer after which a link is closed (gtk-gnutella; digest 4.6).
+MAX_SILENT_PINGS = 6
+#: Pings of ours whose pongs are welcome: (muid -> link), 2 to 4 minutes (digest 4.1).
+PING_GENERATION = 4096
+PING_LIFE_S = 120.0
+#: Pongs taken for one ping: our neighbour's own, ten cached, and a margin for those that send one for each neighbour.
+MAX_PONGS_TAKEN = 32
+#: Entries of the cache live for this many refreshes.
+CACHE_REFRESHES = 2.0
+#: Bytes of a pong that every servent reads; the GGEP block follows.
+PLAIN_PONG = 14
+
+
+class Pings:
+    """Answers pings, sends our own, and learns from pongs."""
+
+    def __init__(self, board: Switchboard, answers: Answers, *, allow_private: bool, now: float = 0.0) -> None:
+        self._board = board
+        self._answers = answers
+        self._allow_private = allow_private
+        self._interval_s = board.settings.ping_interval_s
+        self.cache = PongCache(CACHE_REFRESHES * self._interval_s)
+        self._asked: Generations[Guid, LinkId] = Generations(PING_GENERATION, PING_LIFE_S, now)
+        self._taken: Generations[Guid, int] = Generations(PING_GENERATION, PING_LIFE_S, now)
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def ping(self, link: Link, frame: Frame, now: float) -> None:
+        """A ping of a link."""
+        reason = wrong_ttl(frame)
+        if reason is None and link.info.is_leaf and frame.hops:
+            reason = DropReason.LEAF_RELAYED
+        if reason is None and frame.length:
+            reason = _unreadable(frame)
+        if reason is None and frame.ttl == ALIVE_TTL and not frame.hops:
+            self._pong(link, frame, self._answers.own_pong(link), 0)
+            return
+        if reason is None and now - link.pongs_given_at < MIN_PING_GAP_S:
+            reason = DropReason.RATE
+        if reason is not None:
+            self._board.drop(link, reason)
+            return
+        link.pongs_given_at = now
+        self._give_pongs(link, frame, now)
+
+    def pong(self, link: Link, frame: Frame, now: float) -> None:
+        """A pong of a link: fresh plausible addresses are cached and told to the node."""
+        reason, pong = self._judge(link, frame, now)
+        if pong is None:
+            self._board.drop(link, reason or DropReason.BAD_PONG)
+            return
+        if link.info.is_leaf:
+            return  # A leaf takes no links; its pong says that it lives.
+        cached = CachedPong(pong.address, frame.payload, link.id, frame.hops + 1, now)
+        if self.cache.put(cached):
+            self._board.emit(HostLearned(pong.address, pong.files, pong.kbytes, pong.is_ultrapeer, pong.daily_uptime_s))
+
+    def _judge(self, link: Link, frame: Frame, now: float) -> tuple[DropReason | None, Pong | None]:
+        reason = wrong_ttl(frame)
+        if reason is not None:
+            return reason, None
+        if self._asked.get(frame.guid) != link.id:
+            return DropReason.UNREQUESTED_PONG, None
+        taken = self._taken.get(frame.guid) or 0
+        if taken >= MAX_PONGS_TAKEN:
+            return DropReason.RATE, None
+        self._taken.put(frame.guid, taken + 1, now)
+        try:
+            pong = Pong.decode(frame.payload)
+        except RemoteViolation as violation:
+            return violation.reason, None
+        if not is_plausible_peer(pong.address, allow_private=self._allow_private):
+            return DropReason.BOGUS_PONG, None
+        if pong.address == self._answers.address_for(link):
+            return DropReason.OWN_MESSAGE, None
+        return None, pong
+
+    def _give_pongs(self, link: Link, frame: Frame, now: float) -> None:
+        if self._answers.self.accepts_links:
+            self._pong(link, frame, self._answers.own_pong(link), 0)
+        is_crawler = frame.ttl == CRAWLER_TTL and not frame.hops
+        for cached in self.cache.choose(link.id, link.info.listen, now, max_hops=1 if is_crawler else 255):
+            payload = cached.payload if link.info.reads_ggep else cached.payload[:PLAIN_PONG]
+            self._pong(link, frame, payload, cached.hops)
+
+    def _pong(self, link: Link, frame: Frame, payload: bytes, hops: int) -> None:
+        """One pong: TTL is the hops of the ping + 1, so that it just reaches whoever asked."""
+        ttl = frame.hops + 1
+        hops = min(hops, HARD_MAX_TTL - ttl)
+        self._board.send(link, PONG, hops, encode_header(frame.guid, PONG, ttl, hops, len(payload)) + payload)
+
+    # -- what we send --------------------------------------------------------------------------------------------------
+
+    def opened(self, link: Link, now: float) -> None:
+        """The first ping of a link, and when the next is due."""
+        self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
+        self._schedule(link, now)
+
+    def tick(self, now: float) -> None:
+        """Pings that are due; closes links that are dead."""
+        self.cache.tick(now)
+        self._asked.tick(now)
+        self._taken.tick(now)
+        for link in list(self._board.links.values()):
+            if now >= link.next_ping_at:
+                self._due(link, now)
+
+    def _due(self, link: Link, now: float) -> None:
+        self._schedule(link, now)
+        if now - link.heard_at >= self._interval_s:
+            if link.silent_pings >= MAX_SILENT_PINGS:
+                self._board.close(link, DropReason.NO_ALIVE_REPLY, f"{link.silent_pings} pings")
+                return
+            link.silent_pings += 1
+            self._send(link, ALIVE_TTL, now)
+        else:
+            self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
+
+    def _schedule(self, link: Link, now: float) -> None:
+        """Within 90 to 110 % of the interval, so that links opened together do not ping together for ever."""
+        link.next_ping_at = now + self._interval_s * (0.9 + 0.2 * self._board.rng.random())
+
+    def _send(self, link: Link, ttl: int, now: float) -> None:
+        guid = fresh_guid(self._board.rng)
+        self._asked.put(guid, link.id, now)
+        self._board.send(link, PING, 0, encode_header(guid, PING, ttl, 0, 0))
+
+
+def _unreadable(frame: Frame) -> DropReason | None:
+    try:
+        Ping.decode(frame.payload)
+    except RemoteViolation as violation:
+        return violation.reason
+    return None

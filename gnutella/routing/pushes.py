@@ -1,0 +1,94 @@
+"""Pushes: to the servent that they name, over the link its hits came from (digest 2.6, 4.5)."""
+
+from __future__ import annotations
+
+from gnutella.errors import RemoteViolation
+from gnutella.protocol.frames import Frame
+from gnutella.protocol.kinds import HEADER_SIZE, PUSH, encode_header
+from gnutella.protocol.message import Push
+from gnutella.reasons import DropReason
+from gnutella.routing.events import PushReceived
+from gnutella.routing.guids import fresh_guid
+from gnutella.routing.link import Link, wrong_ttl
+from gnutella.routing.reverse import ReversePaths
+from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.units import Guid, is_plausible_peer
+
+#: Servent id, file index, address: a push is at least that long (digest 2.6).
+MIN_PUSH = 26
+#: Longest push that is passed on: the fixed part and the GGEP that gtk-gnutella reads (digest 2.1).
+MAX_PUSH = MIN_PUSH + 1536
+
+
+class Pushes:
+    """Routes pushes by servent id."""
+
+    def __init__(self, board: Switchboard, paths: ReversePaths, *, allow_private: bool) -> None:
+        self._board = board
+        self._paths = paths
+        self._allow_private = allow_private
+
+    def receive(self, link: Link, frame: Frame, now: float) -> None:
+        """One push of a link."""
+        reason = self._refusal(link, frame)
+        if reason is None:
+            self._paths.pushes.put(frame.guid, link.id, now)
+            reason = self._route(link, frame)
+        if reason is not None:
+            self._board.drop(link, reason)
+
+    def send(self, push: Push, now: float) -> bool:
+        """A push of our own; False when no open link leads to that servent."""
+        target = self._target(push.servent_id)
+        if target is None:
+            return False
+        guid = fresh_guid(self._board.rng)
+        self._paths.pushes.put(guid, OWN, now)
+        payload = push.encode()
+        header = encode_header(guid, PUSH, self._board.settings.max_ttl, 0, len(payload))
+        self._board.send(target, PUSH, 0, header + payload)
+        return True
+
+    def _refusal(self, link: Link, frame: Frame) -> DropReason | None:
+        reason = wrong_ttl(frame)
+        if reason is not None:
+            return reason
+        if link.info.is_leaf and frame.hops:
+            return DropReason.LEAF_RELAYED
+        if not MIN_PUSH <= frame.length <= MAX_PUSH:
+            return DropReason.BAD_PUSH
+        known = self._paths.pushes.get(frame.guid)
+        if known is not None:
+            return DropReason.OWN_MESSAGE if known == OWN else DropReason.DUPLICATE
+        return None
+
+    def _route(self, link: Link, frame: Frame) -> DropReason | None:
+        payload_at = frame.start + HEADER_SIZE
+        servent_id = Guid(frame.data[payload_at : payload_at + 16])
+        if servent_id == self._board.servent_id:
+            return self._own(link, frame)
+        towards = self._paths.servent(servent_id)
+        if towards is None or towards == link.id:
+            return DropReason.NO_ROUTE
+        target = self._board.links.get(towards)
+        if target is None:
+            return DropReason.ROUTE_GONE
+        # The servent itself is the last hop and gets its push though the TTL is spent, as a leaf gets its hits.
+        if frame.ttl == 1 and target.info.servent_id != servent_id and not target.info.is_leaf:
+            return DropReason.TTL_SPENT
+        self._board.send(target, PUSH, frame.hops + 1, frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1))
+        return None
+
+    def _own(self, link: Link, frame: Frame) -> DropReason | None:
+        try:
+            push = Push.decode(frame.payload)
+        except RemoteViolation as violation:
+            return violation.reason
+        if not is_plausible_peer(push.address, allow_private=self._allow_private):
+            return DropReason.BAD_PUSH
+        self._board.emit(PushReceived(push, link.id))
+        return None
+
+    def _target(self, servent_id: Guid) -> Link | None:
+        towards = self._paths.servent(servent_id)
+        return None if towards is None else self._board.links.get(towards)

@@ -1,0 +1,220 @@
+"""The relay path: one received chunk in, one batch of forwarded queries out (the hottest code of the servent).
+
+The loop of `walk` treats the everyday query, of a plain link and new and within all limits, with a handful of operations: note
+its GUID and the way back, ask the library, rewrite TTL and hops in a copy of the chunk.  Everything else leaves the loop for a
+slower function.  Forwarded messages that lie next to each other stay one slice; the whole chunk becomes one flood.
+
+The rules are those of digest 4.3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from gnutella.protocol.frames import HEADER, HOPS_AT, TTL_AT, Frame
+from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, QUERY
+from gnutella.protocol.query import MAX_QUERY
+from gnutella.reasons import DropReason
+from gnutella.routing.answers import Answers
+from gnutella.routing.link import Link, wrong_ttl
+from gnutella.routing.reverse import ReversePaths
+from gnutella.routing.seams import Library, Shared
+from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.routing.trace import readable_text
+from gnutella.units import LinkId
+
+#: Longest query payload that is passed on (gtk-gnutella, Shareaza; digest 2.1).  Longer than MAX_QUERY closes the link.
+MAX_RELAYED_QUERY = 256
+#: Flags word and the NUL of an empty text: a query needs more than that.
+MIN_QUERY = 4
+#: Files that one query is answered with at most; seven messages of ten records (our own number).
+MAX_ANSWERED_FILES = 64
+#: High byte of the flags word that says that it is one (digest 2.4, bit 15).
+MARK = 0x80
+#: Frames are at least this long if they are forwarded: bounds how many entries one chunk adds to the tables.
+_MIN_RELAYED = HEADER_SIZE + MIN_QUERY
+
+Slow = Callable[[Link, Frame, float], None]
+
+
+class Relay:
+    """Walks chunks; floods queries; hands all other messages to `others`."""
+
+    def __init__(self, board: Switchboard, paths: ReversePaths, answers: Answers, others: Slow) -> None:
+        self._board = board
+        self._paths = paths
+        self._answers = answers
+        self._others = others
+        self._library_answer: Callable[[bytes, int], Sequence[Shared]] | None = None
+        self._max_ttl = board.settings.max_ttl
+        self._last_hop: list[bytes] = []
+
+    def set_library(self, library: Library) -> None:
+        """Ask this snapshot from now on; an empty one is not asked at all."""
+        self._library_answer = library.answer if library.file_count else None
+
+    def walk(self, link: Link, data: bytes, now: float) -> int:
+        """Treat the whole messages of `data`; gives where the incomplete one at the end starts.
+
+        The link may be closed afterwards; then the rest of the chunk was not looked at.
+        """
+        size = len(data)
+        queries = self._paths.queries
+        queries.room(size // _MIN_RELAYED, now)
+        young, old, source = queries.young, queries.old, link.id
+        reach = self._max_ttl if link.is_plain else 0
+        answer, header, last = self._library_answer, HEADER.unpack_from, size - HEADER_SIZE
+        buf = bytearray(data)
+        runs: list[bytearray] = []
+        pos = start = plain = forwarded = 0
+        while pos <= last:
+            guid, kind, ttl, hops, length = header(data, pos)
+            end = pos + 23 + length
+            if end > size:
+                break
+            if (
+                kind == 0x80
+                and 1 < ttl <= reach - hops
+                and 3 < length < 257
+                and data[pos + 23] > 127
+                and data[pos + 25]
+                and guid not in old
+                and guid not in young
+            ):
+                young[guid] = source
+                buf[pos + 17] = ttl - 1
+                buf[pos + 18] = hops + 1
+                plain += 1
+                if answer is not None and (found := answer(data[pos + 23 : end], MAX_ANSWERED_FILES)):
+                    self._answers.reply(link, Frame(guid, kind, ttl, hops, data, pos, end), found, now)
+                pos = end
+                continue
+            self._count_plain(link, plain)
+            forwarded, plain = forwarded + plain, 0
+            if self._other(link, Frame(guid, kind, ttl, hops, data, pos, end), buf, now):
+                forwarded += 1
+            else:
+                if start < pos:
+                    runs.append(buf[start:pos])
+                start = end
+                if source not in self._board.links:
+                    pos = end
+                    break
+            pos = end
+        if start < pos:
+            runs.append(buf[start:pos])
+        self._count_plain(link, plain)
+        self._leave(link, runs, forwarded + plain, pos)
+        return pos
+
+    def _count_plain(self, link: Link, count: int) -> None:
+        link.rx_messages += count
+        self._board.counters.messages[QUERY].rx += count
+
+    def _leave(self, link: Link, runs: list[bytearray], forwarded: int, walked: int) -> None:
+        """Count what the loop did not, and flood what it forwarded."""
+        board = self._board
+        counters = board.counters
+        link.rx_bytes += walked
+        counters.rx_bytes += walked
+        counters.queries_relayed += forwarded
+        if forwarded:
+            board.flood(link, bytes(runs[0]) if len(runs) == 1 else b"".join(runs), forwarded)
+        if self._last_hop:
+            messages, self._last_hop = self._last_hop, []
+            board.flood_leaves(link, b"".join(messages), len(messages))
+
+    def _other(self, link: Link, frame: Frame, buf: bytearray, now: float) -> bool:
+        """Whatever the loop does not treat; True when it is a query that stays in the flood."""
+        if frame.length > MAX_PAYLOAD:
+            self._board.close(link, DropReason.MESSAGE_TOO_LARGE, f"{frame.length} bytes announced")
+            return False
+        link.rx_messages += 1
+        self._board.counters.kind(frame.kind).rx += 1
+        if frame.kind != QUERY:
+            self._others(link, frame, now)
+            return False
+        reason = self._refusal(link, frame, now)
+        if reason is None:
+            return self._query(link, frame, buf, now)
+        self._board.drop_query(link, frame, reason, now)
+        if frame.length > MAX_QUERY:
+            self._board.close(link, reason, f"{frame.length} bytes")
+        return False
+
+    def _query(self, link: Link, frame: Frame, buf: bytearray, now: float) -> bool:
+        """A query that the loop left out for its link, its size or its last hop; True when it stays in the flood."""
+        board = self._board
+        self._paths.queries.put(frame.guid, link.id, now)
+        if board.traces_all:
+            board.trace.start(frame.guid, readable_text(frame.payload), now, is_own=False)
+            board.trace.step(frame.guid, now, "received from", link.id)
+        if self._library_answer is not None:
+            found = self._library_answer(frame.payload, MAX_ANSWERED_FILES)
+            if found:
+                self._answers.reply(link, frame, found, now)
+        if frame.length > MAX_RELAYED_QUERY:
+            board.drop_query(link, frame, DropReason.QUERY_TOO_LONG, now)
+            return False
+        ttl = min(frame.ttl, self._max_ttl - frame.hops) - 1
+        if ttl < 1:
+            self._end_of_path(link, frame, now)
+            return False
+        buf[frame.start + TTL_AT] = ttl
+        buf[frame.start + HOPS_AT] = frame.hops + 1
+        if board.traces_all:
+            for target in board.targets(link):
+                board.trace.step(frame.guid, now, "forwarded to", target)
+        return True
+
+    def _end_of_path(self, link: Link, frame: Frame, now: float) -> None:
+        """The TTL is spent: nobody but leaves gets it, with the TTL 1 that makes it a legal message."""
+        board = self._board
+        board.drop(link, DropReason.TTL_SPENT)
+        board.trace.step(frame.guid, now, "ttl spent", None, DropReason.TTL_SPENT.value)
+        leaves = board.leaves(link)
+        if leaves:
+            self._last_hop.append(frame.passed_on(1, frame.hops + 1))
+            if board.traces_all:
+                for leaf in leaves:
+                    board.trace.step(frame.guid, now, "forwarded to", leaf.id)
+
+    def _refusal(self, link: Link, frame: Frame, now: float) -> DropReason | None:
+        """Why a query is neither handled nor forwarded; None when it is."""
+        reason = wrong_ttl(frame)
+        if reason is not None:
+            return reason
+        if link.info.is_leaf and frame.hops:
+            return DropReason.LEAF_RELAYED
+        known = self._paths.queries.get(frame.guid)
+        if known is not None or frame.guid in self._paths.searches:
+            return self._repeated(link, frame, known, now)
+        reason = _unreadable(frame)
+        if reason is not None:
+            return reason
+        if link.queue is not None and link.queue.is_busy:
+            return DropReason.SENDER_BUSY
+        if link.info.is_leaf and not link.may_query(now):
+            return DropReason.RATE
+        return None
+
+    def _repeated(self, link: Link, frame: Frame, known: LinkId | None, now: float) -> DropReason:
+        """A GUID that was handled before: normal in a mesh, unless the link that sent it first sends it again."""
+        if frame.guid in self._paths.searches or known == OWN:
+            return DropReason.OWN_MESSAGE
+        if known == link.id and link.repeats_itself():
+            self._board.close(link, DropReason.TOO_MANY_DUPLICATES)
+        return DropReason.DUPLICATE
+
+
+def _unreadable(frame: Frame) -> DropReason | None:
+    length, flags_at = frame.length, frame.start + HEADER_SIZE
+    if length > MAX_QUERY:
+        return DropReason.QUERY_TOO_LONG
+    if length < MIN_QUERY - 1:
+        return DropReason.BAD_QUERY
+    if not frame.data[flags_at] & MARK:
+        return DropReason.QUERY_UNMARKED
+    if not frame.data[flags_at + 2] and not frame.payload[2:].strip(b"\0\x1c"):
+        return DropReason.QUERY_EMPTY
+    return None

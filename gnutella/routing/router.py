@@ -1,0 +1,261 @@
+"""The router: what one servent does with each message.  Pure; the edge feeds it bytes and executes the actions it gives back.
+
+    router = Router(settings, servent_id, library, own_address, rng, allow_private=False)
+    actions = router.link_opened(link, info, now)
+    actions = router.receive(link, data, now)        # one inflated chunk of the link's stream, cut anywhere
+    actions = router.tick(now)                       # each second
+
+Nothing a peer sends makes it raise; what is refused is counted in `counters.drops`.  A link that the router asked to close is
+forgotten at once: bytes that still come from it are ignored, and `link_closed` may be called for it or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gnutella.errors import LocalMisuse
+from gnutella.protocol.frames import Frame, missing
+from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, PING, PONG, PUSH, QUERY, QUERY_HIT, encode_header
+from gnutella.protocol.message import Push, Query
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action, TraceStep
+from gnutella.routing.answers import Answers, Self
+from gnutella.routing.counters import Counters
+from gnutella.routing.guids import fresh_guid
+from gnutella.routing.hits import Hits
+from gnutella.routing.link import Link, LinkInfo
+from gnutella.routing.pings import Pings
+from gnutella.routing.pushes import Pushes
+from gnutella.routing.relay import MAX_RELAYED_QUERY, Relay
+from gnutella.routing.reverse import QUERY_GENERATION, ReversePaths
+from gnutella.routing.seams import Chance, Library, LinkExtension, OwnAddress
+from gnutella.routing.signals import Signals
+from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.routing.trace import TracedQuery, readable_text
+from gnutella.settings import RoutingSettings
+from gnutella.units import Guid, LinkId
+
+__all__ = ["OWN", "LinkInfo", "Router", "Self"]
+
+#: Bytes treated as one batch; a larger chunk is cut, so that what one call adds to the tables stays bounded.
+MAX_BATCH = 262_144
+#: A whole message is at most that long, and so is the incomplete one that is kept of a link.
+MAX_MESSAGE = HEADER_SIZE + MAX_PAYLOAD
+#: A link whose transport took nothing for this long is closed (gtk-gnutella; digest 4.6).
+MAX_BLOCKED_S = 180.0
+
+
+class Router:
+    """All routing of one node."""
+
+    def __init__(
+        self,
+        settings: RoutingSettings,
+        servent_id: Guid,
+        library: Library,
+        own_address: OwnAddress,
+        rng: Chance,
+        *,
+        allow_private: bool,
+        now: float = 0.0,
+        query_generation: int = QUERY_GENERATION,
+    ) -> None:
+        self._board = board = Switchboard(settings, servent_id, rng)
+        self._paths = ReversePaths(now, query_generation)
+        self._answers = Answers(board, library, own_address)
+        self._pings = Pings(board, self._answers, allow_private=allow_private, now=now)
+        self._hits = Hits(board, self._paths, allow_private=allow_private)
+        self._pushes = Pushes(board, self._paths, allow_private=allow_private)
+        self._signals = Signals(board)
+        self._relay = Relay(board, self._paths, self._answers, self._other)
+        self._relay.set_library(library)
+        self._others = {
+            PING: self._pings.ping,
+            PONG: self._pings.pong,
+            QUERY_HIT: self._hits.receive,
+            PUSH: self._pushes.receive,
+        }
+
+    # -- what the node says and asks -----------------------------------------------------------------------------------
+
+    @property
+    def servent_id(self) -> Guid:
+        return self._board.servent_id
+
+    @property
+    def counters(self) -> Counters:
+        """Messages, bytes and drops since the router was made."""
+        return self._board.counters
+
+    @property
+    def self(self) -> Self:
+        """What we say of ourselves; call `self_changed` after a change."""
+        return self._answers.self
+
+    def self_changed(self) -> None:
+        """Use the changed `self` or own address from the next pong on."""
+        self._answers.forget_pongs()
+
+    def set_library(self, library: Library) -> None:
+        """Answer from this snapshot from now on."""
+        self._answers.set_library(library)
+        self._relay.set_library(library)
+
+    def set_extension(
+        self, extension: LinkExtension | None, vendor_messages: Iterable[tuple[bytes, int, int]] = ()
+    ) -> None:
+        """Give route tables, vendor messages and HSEP to `extension`; it reads `vendor_messages` beside those we read."""
+        self._signals.extension = extension
+        self._signals.vendor_messages = (*self._signals.vendor_messages, *vendor_messages)
+
+    # -- links ---------------------------------------------------------------------------------------------------------
+
+    def link_opened(self, link: LinkId, info: LinkInfo, now: float) -> list[Action]:
+        """A link finished its handshake.  Gives the first messages: Messages Supported if the peer reads it, and a ping."""
+        if link in self._board.links:
+            raise LocalMisuse(f"link {link} is open")
+        opened = Link(link, info, now, heard_at=now, query_tokens_at=now)
+        self._board.add(opened)
+        if info.servent_id is not None:
+            self._paths.neighbour_came(info.servent_id, link)
+        self._signals.opened(opened)
+        self._pings.opened(opened, now)
+        return self._board.flush()
+
+    def link_closed(self, link: LinkId, now: float) -> list[Action]:
+        """A link is gone, whoever closed it."""
+        closed = self._board.links.get(link)
+        if closed is not None:
+            self._board.remove(closed)
+        return self._flush()
+
+    def receive(self, link: LinkId, data: bytes, now: float) -> list[Action]:
+        """Bytes of a link's stream.  Whole messages are treated, the incomplete one at the end waits for its rest."""
+        source = self._board.links.get(link)
+        if source is None or not data:
+            return []
+        source.heard_at = now
+        source.silent_pings = 0
+        if source.tail:
+            source.tail += data
+            source.lacks -= len(data)
+            if source.lacks > 0:
+                return []
+            data = bytes(source.tail)
+            source.tail = bytearray()
+        for start in range(0, len(data), MAX_BATCH):
+            batch = data if len(data) <= MAX_BATCH else bytes(source.tail) + data[start : start + MAX_BATCH]
+            walked = self._relay.walk(source, batch, now)
+            if self._board.links.get(link) is not source:
+                break
+            self._keep_tail(source, batch, walked)
+        return self._flush()
+
+    def blocked(self, link: LinkId, now: float) -> list[Action]:
+        """The link's transport pushes back: keep its messages until `unblocked`."""
+        source = self._board.links.get(link)
+        if source is not None:
+            self._board.block(source, now)
+        return self._flush()
+
+    def unblocked(self, link: LinkId, now: float) -> list[Action]:
+        """The transport takes bytes again: gives what waited, the most important first."""
+        source = self._board.links.get(link)
+        if source is not None:
+            self._board.unblock(source)
+        return self._flush()
+
+    def tick(self, now: float) -> list[Action]:
+        """Whatever is due: pings, refreshes, expiries, time limits.  Call it each second."""
+        self._paths.tick(now)
+        for link in list(self._board.links.values()):
+            if link.blocked_since is not None and now - link.blocked_since > MAX_BLOCKED_S:
+                self._board.close(link, DropReason.BLOCKED_TOO_LONG)
+        self._pings.tick(now)
+        return self._flush()
+
+    # -- our own searches ----------------------------------------------------------------------------------------------
+
+    def search(
+        self, query: Query, now: float, guid: Guid | None = None, ttl: int | None = None
+    ) -> tuple[Guid, list[Action]]:
+        """Ask a query of our own of all links; hits come as HitReceived until `stop_search`.
+
+        `ttl` defaults to the setting query_ttl; each link gets no more than it said it accepts.  LocalMisuse for a query
+        longer than other servents forward.
+        """
+        payload = query.encode()
+        if len(payload) > MAX_RELAYED_QUERY:
+            raise LocalMisuse(f"a query of {len(payload)} bytes would not be forwarded")
+        guid = guid or fresh_guid(self._board.rng)
+        board = self._board
+        self._paths.queries.put(guid, OWN, now)
+        self._paths.start_search(guid, now)
+        if board.settings.trace != "off":
+            board.trace.start(guid, readable_text(payload), now, is_own=True)
+            board.trace.step(guid, now, "asked")
+        for link in list(board.links.values()):
+            reach = max(1, min(ttl or board.settings.query_ttl, link.info.max_ttl))
+            board.send(link, QUERY, 0, encode_header(guid, QUERY, reach, 0, len(payload)) + payload)
+            board.trace.step(guid, now, "forwarded to", link.id)
+        return guid, self._flush()
+
+    def stop_search(self, guid: Guid) -> None:
+        """Forget a search: later hits for it are dropped."""
+        self._paths.searches.pop(guid, None)
+
+    def send_push(self, push: Push, now: float) -> tuple[bool, list[Action]]:
+        """Ask a servent to connect to us, over the link its hits came from; False when none is known."""
+        sent = self._pushes.send(push, now)
+        return sent, self._flush()
+
+    # -- what happened -------------------------------------------------------------------------------------------------
+
+    def count_drop(self, reason: DropReason, n: int = 1, link: LinkId | None = None) -> None:
+        """Count what the edge refused itself."""
+        self._board.counters.drops[reason] += n
+        source = None if link is None else self._board.links.get(link)
+        if source is not None:
+            source.dropped += n
+
+    def link_counters(self, link: LinkId) -> dict[str, int] | None:
+        """rx_messages, tx_messages, rx_bytes, tx_bytes, dropped of an open link; None for others."""
+        source = self._board.links.get(link)
+        return None if source is None else source.counters()
+
+    def links(self) -> list[LinkId]:
+        """Open links."""
+        return list(self._board.links)
+
+    def queued_bytes(self, link: LinkId) -> int:
+        """Bytes that wait for a blocked link."""
+        source = self._board.links.get(link)
+        return source.queue.size_bytes if source is not None and source.queue is not None else 0
+
+    def table_sizes(self) -> dict[str, int]:
+        """Entries of each bounded table."""
+        return {**self._paths.sizes(), "pongs": len(self._pings.cache), "traced": len(self._board.trace)}
+
+    def trace(self, guid: Guid) -> list[TraceStep]:
+        """The life of one traced query in this node, in order."""
+        return self._board.trace.steps(guid)
+
+    def trace_summary(self) -> list[TracedQuery]:
+        """Traced queries, the newest first: guid, text, started_at, is_own."""
+        return self._board.trace.recent()
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _other(self, link: Link, frame: Frame, now: float) -> None:
+        self._others.get(frame.kind, self._signals.receive)(link, frame, now)
+
+    def _keep_tail(self, link: Link, data: bytes, walked: int) -> None:
+        """Note the incomplete message at the end; one that announces too much closes the link without being waited for."""
+        link.tail = bytearray(data[walked:]) if walked else bytearray(data)
+        lacks = missing(link.tail)
+        if lacks + len(link.tail) > MAX_MESSAGE:
+            self._board.close(link, DropReason.MESSAGE_TOO_LARGE, f"{lacks + len(link.tail)} bytes announced")
+        link.lacks = lacks
+
+    def _flush(self) -> list[Action]:
+        return self._board.flush()

@@ -1,0 +1,236 @@
+"""The open links and everything that leaves through them.
+
+All parts of the router put their effects here; `flush` turns them into the actions of one call: one Flood for the queries of a
+chunk, one Send for each link that gets more.  A blocked link's messages go to its queue instead (flow.py).
+"""
+
+from __future__ import annotations
+
+from gnutella.protocol.frames import Frame, frames
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action, Close, Emit, Flood, Send
+from gnutella.routing.counters import Counters
+from gnutella.routing.events import MessageRefused
+from gnutella.routing.flow import Outcome, SendQueue
+from gnutella.routing.link import Link
+from gnutella.routing.seams import Chance
+from gnutella.routing.trace import Trace
+from gnutella.settings import RoutingSettings
+from gnutella.units import Guid, LinkId
+
+#: Stands for this node where a table names the link that a message came from; the edge numbers links from 0 or 1 on.
+OWN = LinkId(-1)
+QUERY = 0x80
+
+#: Reasons that a person should hear of once for each link; all others are everyday events and only counted.
+_WORTH_A_WARNING = frozenset(
+    {
+        DropReason.TTL_ZERO,
+        DropReason.TTL_TOO_HIGH,
+        DropReason.BAD_PING,
+        DropReason.BAD_PONG,
+        DropReason.BOGUS_PONG,
+        DropReason.BAD_QUERY,
+        DropReason.BAD_HIT,
+        DropReason.BOGUS_HIT,
+        DropReason.HIT_TOO_LARGE,
+        DropReason.BAD_PUSH,
+        DropReason.BAD_GGEP,
+        DropReason.BAD_URN,
+        DropReason.BAD_VENDOR,
+        DropReason.BAD_ROUTE_TABLE,
+        DropReason.UNKNOWN_KIND,
+        DropReason.UNREQUESTED_HIT,
+        DropReason.LEAF_RELAYED,
+    }
+)
+
+
+class Switchboard:
+    """Links by number, counters, trace, and the actions gathered since the last `flush`."""
+
+    def __init__(self, settings: RoutingSettings, servent_id: Guid, rng: Chance) -> None:
+        self.settings = settings
+        self.servent_id = servent_id
+        self.rng = rng
+        self.links: dict[LinkId, Link] = {}
+        self.counters = Counters()
+        self.trace = Trace()
+        self.traces_all = settings.trace == "all"
+        self._leaves = 0
+        self._actions: list[Action] = []
+        self._pending: dict[LinkId, list[bytes]] = {}
+
+    # -- links ---------------------------------------------------------------------------------------------------------
+
+    def add(self, link: Link) -> None:
+        self.links[link.id] = link
+        self.links_changed()
+
+    def remove(self, link: Link) -> None:
+        self._pending.pop(link.id, None)
+        if self.links.pop(link.id, None) is not None:
+            self.links_changed()
+
+    def links_changed(self) -> None:
+        """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""
+        self._leaves = sum(link.info.is_leaf for link in self.links.values())
+        for link in self.links.values():
+            link.targets = None
+            link.is_plain = not (link.info.is_leaf or link.blocked_since is not None or self.traces_all)
+
+    def targets(self, source: Link) -> tuple[LinkId, ...]:
+        """The unblocked links that get the queries of `source`: all but itself."""
+        if source.targets is None:
+            source.targets = tuple(
+                link.id for link in self.links.values() if link is not source and link.blocked_since is None
+            )
+        return source.targets
+
+    def leaves(self, source: Link) -> list[Link]:
+        """The leaves that get the queries of `source` on their last hop."""
+        return (
+            [link for link in self.links.values() if link.info.is_leaf and link is not source] if self._leaves else []
+        )
+
+    # -- what leaves ---------------------------------------------------------------------------------------------------
+
+    def send(self, link: Link, kind: int, hops: int, message: bytes) -> None:
+        """One whole message to one link, or to its queue."""
+        if link.queue is not None:
+            self._enqueue(link, kind, hops, message)
+            return
+        pending = self._pending.get(link.id)
+        if pending is None:
+            self._pending[link.id] = [message]
+        else:
+            pending.append(message)
+        self._count_sent(link, kind, 1, len(message))
+
+    def flood(self, source: Link | None, data: bytes, count: int) -> None:
+        """`count` whole queries to all links but their source; `source` None: they are our own."""
+        if source is None:
+            targets = tuple(link.id for link in self.links.values() if link.blocked_since is None)
+        else:
+            targets = self.targets(source)
+        others = len(self.links) - (0 if source is None or source.id not in self.links else 1)
+        self._flood_to(targets, data, count)
+        if len(targets) < others:
+            self._flood_blocked(source, data, leaves_only=False)
+
+    def flood_leaves(self, source: Link, data: bytes, count: int) -> None:
+        """`count` whole queries on their last hop to all leaves but their source."""
+        leaves = self.leaves(source)
+        self._flood_to(tuple(link.id for link in leaves if link.blocked_since is None), data, count)
+        self._flood_blocked(source, data, leaves_only=True)
+
+    def emit(self, event: object) -> None:
+        self._actions.append(Emit(event))
+
+    def act(self, actions: list[Action]) -> None:
+        """Actions of an extension; they are executed before what still waits to be joined for a link."""
+        self._actions += actions
+
+    def close(self, link: Link, reason: DropReason, detail: str = "") -> None:
+        """Close a link after what is already on its way; from here on the router does not know it any more."""
+        if link.id not in self.links:
+            return
+        self._flush_link(link.id)
+        self.counters.drops[reason] += 1
+        self._actions.append(Close(link.id, reason, detail))
+        self.remove(link)
+
+    def unblock(self, link: Link) -> None:
+        """Send what waited for the link, the most important first."""
+        queue, link.queue, link.blocked_since = link.queue, None, None
+        self.links_changed()
+        if queue is not None:
+            for message in queue.drain():
+                self.send(link, message.kind, 0, message.data)
+
+    def block(self, link: Link, now: float) -> None:
+        if link.blocked_since is None:
+            link.blocked_since = now
+            link.queue = SendQueue()
+            self.links_changed()
+
+    def flush(self) -> list[Action]:
+        """The actions since the last flush, in order."""
+        for link_id in list(self._pending):
+            self._flush_link(link_id)
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- what is dropped -----------------------------------------------------------------------------------------------
+
+    def drop(self, link: Link | None, reason: DropReason, detail: str = "", count: int = 1) -> None:
+        """Count a dropped message; warns once for each link and reason, and closes a link that does it too often."""
+        self.counters.drops[reason] += count
+        if link is None:
+            return
+        closing = link.closing_reason(reason)
+        if reason in _WORTH_A_WARNING and reason not in link.warned:
+            link.warned.add(reason)
+            self.emit(MessageRefused(link.id, reason, detail))
+        if closing is not None:
+            self.close(link, closing)
+
+    def drop_query(self, link: Link, frame: Frame, reason: DropReason, now: float, detail: str = "") -> None:
+        """Count a dropped query and note it in its trace."""
+        self.drop(link, reason, detail)
+        if frame.guid in self.trace:
+            self.trace.step(frame.guid, now, "dropped from", link.id, reason.value)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _flood_to(self, targets: tuple[LinkId, ...], data: bytes, count: int) -> None:
+        if not targets:
+            return
+        size = len(data)
+        links = self.links
+        for link_id in targets:
+            link = links[link_id]
+            link.tx_messages += count
+            link.tx_bytes += size
+        self.counters.messages[QUERY].tx += count * len(targets)
+        self.counters.tx_bytes += size * len(targets)
+        self._actions.append(Flood(targets, data, count))
+
+    def _flood_blocked(self, source: Link | None, data: bytes, *, leaves_only: bool) -> None:
+        blocked = [
+            link
+            for link in self.links.values()
+            if link.queue is not None and link is not source and (link.info.is_leaf or not leaves_only)
+        ]
+        for link in blocked:
+            for frame in frames(data):
+                self._enqueue(link, frame.kind, frame.hops, frame.message)
+
+    def _enqueue(self, link: Link, kind: int, hops: int, message: bytes) -> None:
+        assert link.queue is not None
+        outcome, gone = link.queue.offer(kind, hops, message)
+        for dropped in gone:
+            self._count_busy(link, dropped.data)
+        if outcome is Outcome.REFUSED:
+            self._count_busy(link, message)
+        elif outcome is Outcome.FULL:
+            self._count_busy(link, message)
+            self.close(link, DropReason.SEND_QUEUE_FULL)
+
+    def _count_busy(self, link: Link, message: bytes) -> None:
+        self.counters.drops[DropReason.LINK_BUSY] += 1
+        guid = Guid(message[:16])
+        if guid in self.trace:
+            steps = self.trace.steps(guid)
+            self.trace.step(guid, steps[-1].time if steps else 0.0, "dropped to", link.id, DropReason.LINK_BUSY.value)
+
+    def _count_sent(self, link: Link, kind: int, count: int, size: int) -> None:
+        link.tx_messages += count
+        link.tx_bytes += size
+        self.counters.kind(kind).tx += count
+        self.counters.tx_bytes += size
+
+    def _flush_link(self, link_id: LinkId) -> None:
+        pending = self._pending.pop(link_id, None)
+        if pending:
+            self._actions.append(Send(link_id, pending[0] if len(pending) == 1 else b"".join(pending)))
