@@ -1,0 +1,192 @@
+"""How the rows of one reply are shown to a person: table, status screen, progress lines or events.
+
+A printer takes rows and gives lines; `end` gives what is left.  The console's human mode and the command line use the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from gnutella.control.grammar import Invocation
+from gnutella.control.render import (
+    DEFAULT_WIDTH,
+    Table,
+    cell,
+    clock_time,
+    colour,
+    number_of,
+    printable,
+    progress_line,
+    share_of,
+)
+from gnutella.control.table import Column, Command
+from gnutella.control.view import Row
+from gnutella.units import format_duration, format_size
+
+#: Listings whose row numbers are handles (`disconnect 2`).
+NUMBERED = frozenset({"link.list", "share.dirs", "query.list"})
+#: A download's progress is told again when it has moved by this share.
+PROGRESS_STEP = 0.1
+
+
+class Printer(Protocol):
+    """Rows in, lines out."""
+
+    def add(self, row: Row) -> list[str]: ...
+
+    def end(self) -> list[str]: ...
+
+
+def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: bool = False) -> Printer:
+    """The printer that fits a command and its options."""
+    command = invocation.command
+    if shows_progress(invocation):
+        return ProgressLines(width, colours=colours)
+    if command.layout == "events":
+        return Lines(lambda row: [event_line(row, width, colours=colours)], command.empty)
+    if command.name == "node.status":
+        return Lines(lambda row: status_lines(row, colours=colours))
+    if command.layout == "block":
+        return Lines(lambda row: block_lines(command, row))
+    return TableLines(command, width, colours=colours)
+
+
+def shows_progress(invocation: Invocation) -> bool:
+    """Whether the rows are states of downloads over time."""
+    return invocation.command.layout == "progress" or invocation.values.get("watch") is True
+
+
+class TableLines:
+    """A table; says what is empty."""
+
+    def __init__(self, command: Command, width: int, *, colours: bool = False) -> None:
+        numbered = command.name in NUMBERED
+        self._table = Table(command.columns, width, colours=colours, streams=command.streams, numbered=numbered)
+        self._empty = command.empty
+        self._any = False
+
+    def add(self, row: Row) -> list[str]:
+        self._any = True
+        return self._table.add(row)
+
+    def end(self) -> list[str]:
+        return self._table.flush() if self._any else [self._empty] if self._empty else []
+
+
+class Lines:
+    """Each row by a function of its own."""
+
+    def __init__(self, draw: Callable[[Row], list[str]], empty: str = "") -> None:
+        self._draw = draw
+        self._empty = empty
+
+    def add(self, row: Row) -> list[str]:
+        self._empty = ""
+        return self._draw(row)
+
+    def end(self) -> list[str]:
+        return [self._empty] if self._empty else []
+
+
+class ProgressLines:
+    """One line for each change that a reader would want: another state, or a tenth more."""
+
+    def __init__(self, width: int, *, colours: bool = False) -> None:
+        self._width = width
+        self._colours = colours
+        self._told: dict[object, tuple[object, object, float]] = {}
+
+    def add(self, row: Row) -> list[str]:
+        state, error, share = row.get("state"), row.get("error"), share_of(row)
+        told = self._told.get(row.get("id"))
+        if told is not None and told[:2] == (state, error) and abs(share - told[2]) < PROGRESS_STEP:
+            return []
+        self._told[row.get("id")] = (state, error, share)
+        return [progress_line(row, self._width, colours=self._colours)]
+
+    def end(self) -> list[str]:
+        return [] if self._told else ["no downloads"]
+
+
+def event_line(row: Row, width: int = 0, *, colours: bool = False) -> str:
+    """`14:03:07.250     12  link_opened  address=127.0.0.1:6346 direction=out`"""
+    data = row.get("data")
+    pairs = data.items() if isinstance(data, Mapping) else ()
+    shown = " ".join(f"{key}={_value(value)}" for key, value in pairs)
+    kind = colour(f"{printable(str(row.get('type')))}", "cyan", colours)
+    return f"{clock_time(number_of(row, 'time'))}  {printable(str(row.get('id'))):>5}  {kind}  {shown}".rstrip()
+
+
+def _value(value: object) -> str:
+    text = cell(Column("", "list"), value)
+    return f'"{text}"' if " " in text or not text else text
+
+
+def block_lines(command: Command, row: Row) -> list[str]:
+    """One `key  value` line for each column."""
+    return [
+        f"{column.heading:<12}  {cell(column, row.get(column.key))}" for column in command.columns if column.in_table
+    ]
+
+
+def status_lines(row: Row, *, colours: bool = False) -> list[str]:
+    """The one screen of `status`."""
+    links, limits, moving = _sub(row, "links"), _sub(row, "limits"), _sub(row, "transfers")
+    shared, hashing, reachable = _sub(row, "shared"), _sub(row, "hashing"), _sub(row, "reachable")
+    ready = colour("ready", "green", colours) if row.get("ready") else colour("not ready yet", "yellow", colours)
+    profile = f"  {printable(str(row['profile']))}" if row.get("profile") else ""
+    fields = [
+        (
+            "node",
+            f"{printable(str(row.get('version')))}  {printable(str(row.get('role')))}{profile}  "
+            f"up {format_duration(number_of(row, 'uptime_s'))}  {ready}",
+        ),
+        ("listening", cell(Column("", "list"), row.get("listen")) or "no"),
+        ("reachable", f"tcp {_known(reachable.get('tcp'))}  udp {_known(reachable.get('udp'))}"),
+        (
+            "links",
+            f"{_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
+            f"{_count(links, 'leaves')} of {_count(limits, 'max_leaves')} leaves  {_count(links, 'peers')} others",
+        ),
+        (
+            "shared",
+            f"{_count(shared, 'files')} files  {format_size(int(number_of(shared, 'bytes')))}{_hashing(hashing)}",
+        ),
+        (
+            "downloads",
+            f"{_count(moving, 'downloads')} of {_count(limits, 'max_downloads')}  "
+            f"{_rate(moving, 'download_rate', limits, 'download_kib_s')}",
+        ),
+        (
+            "uploads",
+            f"{_count(moving, 'uploads')} of {_count(limits, 'max_uploads')}  "
+            f"{_rate(moving, 'upload_rate', limits, 'upload_kib_s')}",
+        ),
+        ("servent id", printable(str(row.get("servent_id")))),
+    ]
+    return [f"{colour(f'{name:<10}', 'dim', colours)}  {text}" for name, text in fields]
+
+
+def _sub(row: Row, key: str) -> Mapping[str, object]:
+    value = row.get(key)
+    return value if isinstance(value, Mapping) else {}
+
+
+def _count(row: Row, key: str) -> str:
+    return str(int(number_of(row, key))) if key in row else "?"
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else "yes" if value else "no"
+
+
+def _hashing(row: Row) -> str:
+    pending = int(number_of(row, "pending"))
+    current = printable(str(row.get("current") or ""))
+    return f"  {pending} to hash{f', now {current}' if current else ''}" if pending else ""
+
+
+def _rate(row: Row, key: str, limits: Row, limit_key: str) -> str:
+    limit = int(number_of(limits, limit_key))
+    return f"{format_size(int(number_of(row, key)))}/s, " + (f"limit {limit} KiB/s" if limit else "no limit")
