@@ -40,7 +40,7 @@ class Catalog:
 
     def __init__(self, parts: Iterable[Part] = (), total_bytes: int = 0) -> None:
         self._parts: tuple[Part, ...] = tuple(parts)
-        self._finders = tuple(segment.words.match for segment, _ in self._parts)
+        self._finders = tuple((segment.words.match, segment, dead) for segment, dead in self._parts)
         #: Files, and their bytes; kbytes as pongs tell them.
         self.file_count = sum(segment.rows - len(dead) for segment, dead in self._parts)
         self.total_bytes = total_bytes
@@ -88,15 +88,14 @@ class Catalog:
         """Files that match the raw payload of a query message, at most `limit`.  Never raises for bad input."""
         end = payload.find(b"\0", 2)
         text, extensions = (payload[2:end], payload[end + 1 :]) if end >= 0 else (payload[2:], b"")
-        if text.isascii() and (not extensions or match.has_no_urn(extensions)):
-            # The relay path: most queries match nothing, and most of these have a word that no name here has.
-            words = text.translate(ASCII_FOLD).split()
-            for find in self._finders:
-                if find(words):
-                    break
-            else:
-                return _NONE
-        return self.answer_wanted(match.read_query(payload), limit)
+        if not text.isascii() or (extensions and not match.has_no_urn(extensions)):
+            return self.answer_wanted(match.read_query(payload), limit)
+        # The relay path: most queries match nothing, and most of these have a word that no name here has.
+        words = text.translate(ASCII_FOLD).split()
+        found = self._by_words(words, limit, 0)
+        if found and extensions:
+            return self.answer_wanted(match.read_query(payload), limit)
+        return found if found and match.is_askable(text, words) else _NONE
 
     def answer_wanted(self, wanted: Wanted, limit: int) -> Sequence[FoundFile]:
         """Files that match a query that was read: by hash if one is known here, else by words."""
@@ -114,8 +113,8 @@ class Catalog:
 
     def _by_words(self, words: Sequence[bytes], limit: int, media: int) -> Sequence[FoundFile]:
         found: list[FoundFile] = []
-        for segment, dead in self._parts:
-            for row in segment.words.match(words):
+        for find, segment, dead in self._finders:
+            for row in find(words):
                 if len(found) >= limit:
                     return found
                 if row not in dead and (not media or segment.media(row) & media):

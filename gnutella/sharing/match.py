@@ -66,18 +66,21 @@ class Wanted:
 NOTHING = Wanted()
 
 
+def is_askable(text: bytes, words: Sequence[bytes]) -> bool:
+    """Whether a query text of these words is neither too long nor too short to be answered."""
+    return len(text) <= MAX_TEXT and sum(map(len, words)) >= MIN_LETTERS
+
+
 def words_of(text: bytes) -> list[bytes]:
     """Distinct canonical words of a query text; none if it is too long, too short or not UTF-8."""
-    if len(text) > MAX_TEXT:
-        return []
     if text.isascii():
         words = text.translate(ASCII_FOLD).split()
     else:
         try:
-            words = canonical(text.decode("utf-8")).encode("utf-8").split()
+            words = canonical(text[: MAX_TEXT + 1].decode("utf-8")).encode("utf-8").split()
         except UnicodeDecodeError:
             return []
-    if sum(map(len, words)) < MIN_LETTERS:
+    if not is_askable(text, words):
         return []
     return words if len(words) < 2 else list(dict.fromkeys(words))
 

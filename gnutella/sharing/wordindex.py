@@ -4,9 +4,9 @@ The distinct words are one sorted list, and the rows of all words are one array 
 word, and of all words with a given beginning, are one slice of that array.  A query starts from its rarest word and keeps
 the rows that have the others too.  How it looks them up depends on how many there are:
 
-- a word in many names (more than one in DENSE_SHARE) is kept as a set of bits, once it was asked for;
-- two words of like frequency are intersected as sets;
-- else each row's text is searched.
+- for a word in many names there is a set of bits, made when it is first asked for;
+- else each row's text is searched;
+- where even the rarest word is in very many names, the bit sets are combined as a whole.
 
 So a query of two very common words that never meet, which is what an attacker would send, costs no more than a good one.
 Immutable, but for the bits it remembers; only one thread may ask.
@@ -16,18 +16,19 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from gnutella.sharing.match import MIN_PREFIX
 
-#: A word in more than one of this many names is looked up in a bit set: that takes no more memory than half its rows.
-DENSE_SHARE = 64
-#: Fewer rows than this are always looked at one by one (0.1 to 0.2 us each).
-FEW_ROWS = 128
-#: Sets are intersected when the other word has at most this many times the rows (a row of a set costs 1/8 of a search).
-LIKE_FACTOR = 6
-#: Bytes of all bit sets that are remembered: 128 words of a million names, all the common words of a hundred thousand.
-MAX_BITS_BYTES = 16 * 1024 * 1024
+#: A word in more than one of this many names is looked up in a bit set.
+DENSE_SHARE = 256
+#: So few rows are searched one by one at once (0.15 us each); a bit set, once made, takes half of that.
+FEW_ROWS = 64
+#: Rows looked at one by one before the bit sets of very common words are combined.
+MAX_LOOKED_AT = 1024
+#: Bytes of all bit sets that are remembered: all the common words of a hundred thousand names, 500 of a million.
+MAX_BITS_BYTES = 64 * 1024 * 1024
 #: Bytes of a bit set that are compared with zero in one step.
 _CHUNK = 256
 _ZEROS = bytes(_CHUNK)
@@ -86,29 +87,36 @@ class WordIndex:
         if len(spans) == 1:
             return self._span_rows(spans[0][1])
         spans.sort()
-        count, span, _ = spans.pop(0)
-        if count > FEW_ROWS:
-            if count * DENSE_SHARE > self._rows:
-                return self._meet([span, *(other for _, other, _ in spans)])
-            if spans[0][0] <= count * LIKE_FACTOR:
-                rows: Iterable[int] = set(self._span_rows(span)).intersection(self._span_rows(spans.pop(0)[1]))
-                return self._filter(rows, spans, 0)
-        return self._filter(self._span_rows(span), spans, count)
+        count, span, _ = spans[0]
+        rows = self._span_rows(span)
+        if count > MAX_LOOKED_AT and count * DENSE_SHARE > self._rows:
+            return self._look_then_meet(iter(rows), spans)
+        return self._filter(rows, spans)
 
-    def _span_rows(self, span: Span) -> Collection[int]:
+    def _span_rows(self, span: Span) -> Iterable[int]:
         low, high = span
         rows = self._postings[self._postings_at[low] : self._postings_at[high]]
-        # One name may have several of the words; duplicates go.  The exact word is sorted first and its rows stay first.
-        return dict.fromkeys(rows) if high - low > 1 else rows
+        # One name may have several of the words.  The exact word is sorted first, so its rows come first.
+        return _distinct(rows) if high - low > 1 else rows
 
-    def _filter(self, rows: Iterable[int], spans: list[tuple[int, Span, bytes]], count: int) -> Iterable[int]:
+    def _filter(self, rows: Iterable[int], spans: list[tuple[int, Span, bytes]]) -> Iterable[int]:
+        """Those of the `rows` of the first span that are in all others."""
+        is_few = spans[0][0] <= FEW_ROWS
         needles = []
-        for others, span, word in spans:
-            if count > FEW_ROWS and others * DENSE_SHARE > self._rows:
-                rows = _with_bit(rows, self._bits_of(span))
-            else:
+        for others, span, word in spans[1:]:
+            if is_few or others * DENSE_SHARE <= self._rows:
                 needles.append(_needle(word))
+            else:
+                rows = _with_bit(rows, self._bits_of(span))
         return self._with_needles(rows, needles) if needles else rows
+
+    def _look_then_meet(self, rows: Iterator[int], spans: list[tuple[int, Span, bytes]]) -> Iterator[int]:
+        # Words that often meet give enough rows at once, and the caller stops.
+        found = set()
+        for row in self._filter(islice(rows, MAX_LOOKED_AT), spans):
+            found.add(row)
+            yield row
+        yield from (row for row in self._meet([span for _, span, _ in spans]) if row not in found)
 
     def _with_needles(self, rows: Iterable[int], needles: list[bytes]) -> Iterator[int]:
         find, texts_at = self._texts.find, self._texts_at
@@ -137,12 +145,11 @@ class WordIndex:
         """One bit a row, least significant first."""
         bits = self._bits.get(span)
         if bits is None:
-            # As digits, highest row first, since int() reads powers of two in linear time.
-            digits = bytearray(b"0") * self._rows
             low, high = span
+            octets = bytearray(self._rows // 8 + 1)
             for row in self._postings[self._postings_at[low] : self._postings_at[high]]:
-                digits[~row] = 49
-            bits = int(digits, 2).to_bytes(self._rows // 8 + 1, "little")
+                octets[row >> 3] |= 1 << (row & 7)
+            bits = bytes(octets)
             if len(self._bits) * len(bits) >= MAX_BITS_BYTES:
                 del self._bits[next(iter(self._bits))]
             self._bits[span] = bits
@@ -151,6 +158,14 @@ class WordIndex:
 
 def _with_bit(rows: Iterable[int], bits: bytes) -> Iterator[int]:
     return (row for row in rows if bits[row >> 3] >> (row & 7) & 1)
+
+
+def _distinct(rows: Iterable[int]) -> Iterator[int]:
+    seen: set[int] = set()
+    for row in rows:
+        if row not in seen:
+            seen.add(row)
+            yield row
 
 
 def _needle(word: bytes) -> bytes:
