@@ -117,7 +117,7 @@ class HitRecord:
 class QueryHit:
     """Files of one servent.  The flags are None where the sender says nothing about them.
 
-    `open_data` are the flag bytes and XML size as they came (empty: made from the fields, which is how a flag of a received
+    `open_data` are the flag bytes and XML size as they came (None: made from the fields, which is how a flag of a received
     hit is changed); `private_head` and `private_tail` lie before and after the GGEP block.  A hit without trailer, as
     0.4 servents send, has an empty `vendor`.
     """
@@ -134,7 +134,7 @@ class QueryHit:
     is_measured: bool | None = None
     ggep: Ggep | None = None
     xml: bytes = b""
-    open_data: bytes = b""
+    open_data: bytes | None = None
     private_head: bytes = b""
     private_tail: bytes = b""
 
@@ -165,7 +165,7 @@ class QueryHit:
         parts = [_FIXED.pack(len(self.records), port, ipv4_bytes(host), self.speed)]
         parts += [record.encode() for record in self.records]
         if self.vendor:
-            open_data = self.open_data or self._open_data()
+            open_data = self._open_data() if self.open_data is None else self.open_data
             parts += (self.vendor, bytes((len(open_data),)), open_data, self.private_head)
             if self.ggep is not None:
                 parts.append(self.ggep.encode())
