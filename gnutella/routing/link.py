@@ -81,6 +81,8 @@ class Link:
     opened_at: float
     #: The relay's fast path may be used: an unblocked link that is no leaf.
     is_plain: bool = False
+    #: The router has forgotten it: closed by either side.
+    is_closed: bool = False
     #: Links that get what this one floods; None after the set of links changed.
     targets: tuple[LinkId, ...] | None = None
     #: Start of a message whose rest has not come yet, and how many bytes it lacks at least; at most one message.

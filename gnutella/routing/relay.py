@@ -21,7 +21,7 @@ from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
 from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.trace import readable_text
-from gnutella.units import LinkId
+from gnutella.units import Guid, LinkId
 
 #: Longest query payload that is passed on (gtk-gnutella, Shareaza; digest 2.1).  Longer than MAX_QUERY closes the link.
 MAX_RELAYED_QUERY = 256
@@ -66,7 +66,7 @@ class Relay:
         answer, header, last = self._library_answer, HEADER.unpack_from, size - HEADER_SIZE
         buf = bytearray(data)
         runs: list[bytearray] = []
-        pos = start = plain = forwarded = 0
+        pos = start = plain = duplicates = forwarded = 0
         while pos <= last:
             guid, kind, ttl, hops, length = header(data, pos)
             end = pos + 23 + length
@@ -82,36 +82,47 @@ class Relay:
                 and guid not in young
             ):
                 young[guid] = source
-                buf[pos + 17] = ttl - 1
-                buf[pos + 18] = hops + 1
+                buf[pos + 17], buf[pos + 18] = ttl - 1, hops + 1
                 plain += 1
                 if answer is not None and (found := answer(data[pos + 23 : end], MAX_ANSWERED_FILES)):
                     self._answers.reply(link, Frame(guid, kind, ttl, hops, data, pos, end), found, now)
                 pos = end
                 continue
-            self._count_plain(link, plain)
-            forwarded, plain = forwarded + plain, 0
-            if self._other(link, Frame(guid, kind, ttl, hops, data, pos, end), buf, now):
-                forwarded += 1
+            if kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source):
+                duplicates += 1
+                kept = False
             else:
-                if start < pos:
-                    runs.append(buf[start:pos])
+                self._count(link, plain, duplicates)
+                forwarded, plain, duplicates = forwarded + plain, 0, 0
+                kept = self._other(link, Frame(guid, kind, ttl, hops, data, pos, end), buf, now)
+                forwarded += kept
+            if not kept:
+                runs.append(buf[start:pos])
                 start = end
-                if source not in self._board.links:
-                    pos = end
-                    break
             pos = end
-        if start < pos:
-            runs.append(buf[start:pos])
-        self._count_plain(link, plain)
-        self._leave(link, runs, forwarded + plain, pos)
+            if link.is_closed:
+                break
+        runs.append(buf[start:pos])
+        self._count(link, plain, duplicates)
+        self._leave(link, b"".join(runs), forwarded + plain, pos)
         return pos
 
-    def _count_plain(self, link: Link, count: int) -> None:
-        link.rx_messages += count
-        self._board.counters.messages[QUERY].rx += count
+    def _came_elsewhere(self, guid: bytes, source: LinkId) -> bool:
+        """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault."""
+        known = self._paths.queries.get(Guid(guid))
+        return known is not None and known != source and known != OWN
 
-    def _leave(self, link: Link, runs: list[bytearray], forwarded: int, walked: int) -> None:
+    def _count(self, link: Link, plain: int, duplicates: int) -> None:
+        """Queries that the loop treated itself."""
+        if not plain and not duplicates:
+            return
+        counters = self._board.counters
+        link.rx_messages += plain + duplicates
+        link.dropped += duplicates
+        counters.messages[QUERY].rx += plain + duplicates
+        counters.drops[DropReason.DUPLICATE] += duplicates
+
+    def _leave(self, link: Link, queries: bytes, forwarded: int, walked: int) -> None:
         """Count what the loop did not, and flood what it forwarded."""
         board = self._board
         counters = board.counters
@@ -119,7 +130,7 @@ class Relay:
         counters.rx_bytes += walked
         counters.queries_relayed += forwarded
         if forwarded:
-            board.flood(link, bytes(runs[0]) if len(runs) == 1 else b"".join(runs), forwarded)
+            board.flood(link, queries, forwarded)
         if self._last_hop:
             messages, self._last_hop = self._last_hop, []
             board.flood_leaves(link, b"".join(messages), len(messages))

@@ -146,7 +146,7 @@ class Router:
         for start in range(0, len(data), MAX_BATCH):
             batch = data if len(data) <= MAX_BATCH else bytes(source.tail) + data[start : start + MAX_BATCH]
             walked = self._relay.walk(source, batch, now)
-            if self._board.links.get(link) is not source:
+            if source.is_closed:
                 break
             self._keep_tail(source, batch, walked)
         return self._flush()

@@ -69,6 +69,7 @@ class Switchboard:
 
     def remove(self, link: Link) -> None:
         self._pending.pop(link.id, None)
+        link.is_closed = True
         if self.links.pop(link.id, None) is not None:
             self.links_changed()
 

@@ -1,0 +1,145 @@
+"""The host cache: addresses where servents may be found, and how they have served so far (digest 5.4, 5.5).
+
+Whom to dial is decided by success: hosts that worked, the last ones first; then those nobody tried, ultrapeers and the
+long-lived first; then those that failed, once their back-off is over.  Bounded; the worst go when it is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from gnutella.units import Address
+
+#: Hosts kept (our own number; a row is about 300 bytes).
+MAX_HOSTS = 2000
+#: When it is full, this many of the worst go at once, so that not every new host costs a sort.
+_EVICTED_AT_ONCE = 100
+#: The first failure keeps a host out for this long, each further one twice as long ...
+FIRST_BACK_OFF_S = 60.0
+#: ... up to 30 minutes (gtk-gnutella; digest 5.5).
+MAX_BACK_OFF_S = 1800.0
+#: A host that failed this often in a row without ever having worked is forgotten.
+MAX_FAILURES = 6
+
+
+class HostRow(NamedTuple):
+    """One host as it is stored; times are in seconds of the caller's clock, 0 meaning never."""
+
+    host: str
+    port: int
+    last_seen: float
+    last_ok: float
+    failures: int
+    is_ultrapeer: bool
+    daily_uptime: int | None
+
+
+@dataclass(slots=True)
+class _Host:
+    address: Address
+    last_seen: float
+    last_ok: float = 0.0
+    failures: int = 0
+    is_ultrapeer: bool = False
+    daily_uptime_s: int | None = None
+    not_before: float = 0.0
+
+    def rank(self) -> tuple[int, float, bool, int, float]:
+        """Larger is better."""
+        standing = 1 if not self.failures else -min(self.failures, MAX_FAILURES)
+        worked = self.last_ok if not self.failures else 0.0
+        return standing, worked, self.is_ultrapeer, self.daily_uptime_s or 0, self.last_seen
+
+
+class HostCache:
+    """Learns addresses and gives the most promising ones."""
+
+    def __init__(self, max_hosts: int = MAX_HOSTS) -> None:
+        self._hosts: dict[Address, _Host] = {}
+        self._max_hosts = max_hosts
+
+    def __len__(self) -> int:
+        return len(self._hosts)
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._hosts
+
+    def learn(
+        self, address: Address, now: float, *, is_ultrapeer: bool | None = None, daily_uptime_s: int | None = None
+    ) -> bool:
+        """Somebody told of this address; True if it is new.  The caller has judged whether it is plausible."""
+        host = self._hosts.get(address)
+        is_new = host is None
+        if host is None:
+            self._make_room()
+            host = self._hosts[address] = _Host(address, now)
+        host.last_seen = max(host.last_seen, now)
+        if is_ultrapeer is not None:
+            host.is_ultrapeer = is_ultrapeer
+        if daily_uptime_s is not None:
+            host.daily_uptime_s = daily_uptime_s
+        return is_new
+
+    def worked(self, address: Address, now: float) -> None:
+        """A handshake with it succeeded."""
+        self.learn(address, now)
+        host = self._hosts[address]
+        host.last_ok, host.failures, host.not_before = now, 0, 0.0
+
+    def failed(self, address: Address, now: float, back_off_s: float | None = None) -> None:
+        """Dialling or the handshake failed; a host that never works is forgotten.
+
+        `back_off_s` overrides the doubling one, where the peer said how unwelcome we are (Bye 4xx: 30 minutes).
+        """
+        host = self._hosts.get(address)
+        if host is None:
+            return
+        host.failures += 1
+        if host.failures >= MAX_FAILURES and not host.last_ok:
+            del self._hosts[address]
+            return
+        doubled = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(host.failures - 1, 16))
+        host.not_before = now + (doubled if back_off_s is None else back_off_s)
+
+    def forget(self, address: Address) -> None:
+        """Drop a host, for example our own address."""
+        self._hosts.pop(address, None)
+
+    def choose(self, count: int, now: float, exclude: Collection[Address] = ()) -> list[Address]:
+        """Up to `count` addresses to dial, the best first; none of `exclude`, and none whose back-off runs."""
+        free = [host for host in self._hosts.values() if host.not_before <= now and host.address not in exclude]
+        free.sort(key=_Host.rank, reverse=True)
+        return [host.address for host in free[:count]]
+
+    def to_tell(self, count: int, exclude: Collection[Address] = ()) -> list[Address]:
+        """Addresses for X-Try-Ultrapeers: those that never failed, the ones that worked last first."""
+        fresh = [host for host in self._hosts.values() if not host.failures and host.address not in exclude]
+        fresh.sort(key=_Host.rank, reverse=True)
+        return [host.address for host in fresh[:count]]
+
+    def rows(self) -> list[HostRow]:
+        """Everything, for the store; back-offs are not kept over a restart, failures are."""
+        return [
+            HostRow(*host.address, host.last_seen, host.last_ok, host.failures, host.is_ultrapeer, host.daily_uptime_s)
+            for host in self._hosts.values()
+        ]
+
+    def load(self, rows: Iterable[HostRow]) -> None:
+        """Take rows of the store; what was learned since is kept."""
+        for row in rows:
+            address = Address(row.host, row.port)
+            if address in self._hosts:
+                continue
+            self._make_room()
+            self._hosts[address] = _Host(
+                address, row.last_seen, row.last_ok, row.failures, bool(row.is_ultrapeer), row.daily_uptime
+            )
+
+    def _make_room(self) -> None:
+        if len(self._hosts) < self._max_hosts:
+            return
+        worst = sorted(self._hosts.values(), key=_Host.rank)[: max(1, min(_EVICTED_AT_ONCE, self._max_hosts // 10))]
+        for host in worst:
+            del self._hosts[host.address]
