@@ -100,11 +100,11 @@ class HitRecord:
     def _complete(self) -> tuple[Ggep | None, tuple[bytes, ...]]:
         """Extensions with what the fields say and they lack."""
         ggep, extras = self.ggep, self.extras
-        told = _told(extras, ggep)
-        if self.sha1 is not None and told.sha1 is None:
-            extras = (sha1_urn(self.sha1).encode("ascii"), *extras)
+        has_sha1, has_tth = _mentioned(extras, ggep)
         missing: dict[str, bytes] = {}
-        if self.tth is not None and told.tth is None:
+        if self.sha1 is not None and not has_sha1:
+            extras = (sha1_urn(self.sha1).encode("ascii"), *extras)
+        if self.tth is not None and not has_tth:
             missing["TT"] = self.tth
         if self.size >= LARGE_FILE and self.size_field is None and (ggep is None or "LF" not in ggep):
             missing["LF"] = le_encode(self.size)
@@ -290,6 +290,19 @@ def _told(extras: tuple[bytes, ...], ggep: Ggep | None) -> Urn:
         for urn in ggep_hashes(ggep):
             sha1, tth = sha1 or urn.sha1, tth or urn.tth
     return Urn(sha1, tth)
+
+
+def _mentioned(extras: tuple[bytes, ...], ggep: Ggep | None) -> tuple[bool, bool]:
+    """Whether some extension is there for a SHA-1, and for a tree root: the schemes only, which is all that encoding needs."""
+    schemes = {item[4:8].lower() for item in extras if item[:4].lower() == b"urn:"}
+    for key, value in ggep.items if ggep is not None else ():
+        if key == "H":
+            schemes.add(b"sha1" if value[:1] == b"\1" else b"bitp")
+        elif key == "TT":
+            schemes.add(b"tree")
+        elif key == "u":
+            schemes.add(value[:4].lower())
+    return not schemes.isdisjoint((b"sha1", b"bitp")), not schemes.isdisjoint((b"bitp", b"tree", b"ttro"))
 
 
 def _true_size(field: int, ggep: Ggep | None) -> tuple[int, int | None]:
