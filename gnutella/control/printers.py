@@ -1,6 +1,6 @@
 """How the rows of one reply are shown to a person: table, status screen, progress lines or events.
 
-A printer takes rows and gives lines; `end` gives what is left.  The console's human mode and the command line use the same ones.
+A printer takes rows and gives lines; `end` gives what is left.  Human mode of the console and the command line share them.
 """
 
 from __future__ import annotations
