@@ -1,0 +1,132 @@
+"""Pages of documentation that are made from the code, so that they cannot disagree with it.
+
+    python -m gnutella.docs            writes them below docs/
+    python -m gnutella.docs --check    exit 1 and name those that are stale
+
+A page is an entry of `PAGES`: its place below docs/, and the function that gives its Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from gnutella.protocol.ggep_keys import KEYS, PLACES
+from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, MAX_PAYLOAD
+from gnutella.protocol.vendor import KNOWN, VendorMessage
+from gnutella.reasons import describe
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+MADE = "<!-- Made by `python -m gnutella.docs` from the code; change it there. -->"
+
+#: What each kind is for; a kind without a line here fails the test of this page.
+_PURPOSES = {
+    "ping": "asks who is there; with TTL 1 whether the neighbour lives",
+    "pong": "answers with an address and what is shared there",
+    "bye": "says why the sender closes the link",
+    "route_table": "tells a neighbour which words lead to files here",
+    "vendor": "anything else, named by four letters, selector and version",
+    "vendor_standard": "the same, for messages that became common",
+    "push": "asks a servent that cannot be dialled to dial us",
+    "rudp": "firewall-to-firewall transfers; UDP only, counted and ignored",
+    "dht": "distributed hash table; UDP only, counted and ignored",
+    "query": "asks for files by words or by hash",
+    "query_hit": "names files that a query matched, and where to get them",
+    "hsep": "how many hosts and files are within reach",
+}
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A Markdown table; bars in cells are escaped."""
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return "\n".join(lines)
+
+
+def messages_page() -> str:
+    """Kinds, GGEP keys, vendor messages and drop reasons."""
+    places = ", ".join(f"{letters} {place}" for letters, place in PLACES.items())
+    return (
+        "\n\n".join(
+            (
+                "# Messages, extensions and drop reasons",
+                MADE,
+                f"A message is a header of {HEADER_SIZE} bytes and a payload of at most {MAX_PAYLOAD}. The header has GUID "
+                "(16 bytes), kind, TTL, hops (1 each) and the length of the payload (4, little endian).",
+                "## Kinds",
+                table(
+                    ("kind", "name", "purpose"),
+                    ((f"`{k:02x}`", name, _PURPOSES[name]) for k, name in KIND_NAMES.items()),
+                ),
+                "The names are the values of the label `kind` in the metrics. Kinds that are not in this table are counted as "
+                "`unknown_kind`.",
+                "## GGEP keys",
+                f"Where: {places}. A key that is neither read nor written here is kept as it is when a message is passed on.",
+                table(("key", "where", "layout", "meaning", "here"), ((f"`{k.key}`", *k[1:]) for k in KEYS)),
+                "## Vendor messages",
+                "Others are counted and ignored.",
+                table(("message", "name", "meaning"), _vendor_rows()),
+                "## Drop reasons",
+                "Whatever is dropped, refused or closed is counted under one of these. Bye: the code that a link is told "
+                "before it is closed; HTTP: the status that a request is answered with; without either, the message alone is "
+                "dropped or the connection is closed without a word.",
+                table(("reason", "Bye", "HTTP", "meaning"), _reason_rows()),
+            )
+        )
+        + "\n"
+    )
+
+
+def _vendor_rows() -> Iterable[tuple[str, str, str]]:
+    for (vendor, selector), known in KNOWN.items():
+        labels = (f"`{VendorMessage(vendor, selector, version).label}`" for version in known.versions)
+        yield ", ".join(labels), known.name, known.meaning
+
+
+def _reason_rows() -> Iterable[tuple[str, object, object, str]]:
+    for label, bye, http, meaning in describe():
+        yield f"`{label}`", bye or "", http or "", meaning
+
+
+PAGES: dict[str, Callable[[], str]] = {"reference/messages.md": messages_page}
+
+
+def stale_pages(root: Path) -> list[str]:
+    """Pages below `root` that are missing or differ from what the code says."""
+    stale = []
+    for name, make in PAGES.items():
+        path = root / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != make():
+            stale.append(name)
+    return stale
+
+
+def write_pages(root: Path) -> None:
+    """Write all pages below `root`."""
+    for name, make in PAGES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(make(), encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m gnutella.docs", description="Make the reference pages from the code."
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a page is stale")
+    parser.add_argument("--root", type=Path, default=DOCS, help="the documentation's directory")
+    options = parser.parse_args(arguments)
+    if not options.check:
+        write_pages(options.root)
+        return 0
+    stale = stale_pages(options.root)
+    for name in stale:
+        print(f"{name} is stale: run python -m gnutella.docs", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
