@@ -6,7 +6,7 @@ Without the plugin (`-p no:twisted`, how the pure rooms are tested) there is no 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +22,21 @@ pytest_plugins = ["pytester"]
 settings.register_profile("default", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("long", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+#: Tests of these kinds may be skipped where a program is missing, but never in CI.
+NEVER_SKIPPED_IN_CI = ("realtool", "packaging")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI (CI=true), a skipped test of NEVER_SKIPPED_IN_CI is a failed one."""
+    report = yield
+    is_needed = any(item.get_closest_marker(name) for name in NEVER_SKIPPED_IN_CI)
+    if report.skipped and is_needed and os.environ.get("CI") == "true" and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"must not be skipped in CI: {report.longrepr}"
+    return report
 
 
 def _has_reactor(request: pytest.FixtureRequest) -> bool:

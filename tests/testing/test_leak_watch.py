@@ -35,7 +35,7 @@ LEAKS = {
 def run_pytest(directory: Path, body: str, *options: str) -> subprocess.CompletedProcess[str]:
     """pytest over one file, with this project's conftest, in a process of its own (the reactor cannot be nested)."""
     (directory / "conftest.py").write_text("from tests.conftest import *\n")
-    (directory / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\n")
+    (directory / "pytest.ini").write_text("[pytest]\nfilterwarnings = error\nmarkers = realtool: as in setup.cfg\n")
     (directory / "test_it.py").write_text(HEAD + body)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options, str(directory)]
     root = Path(__file__).resolve().parents[2]
@@ -120,6 +120,26 @@ def test_wants_a_reactor(reactor):
     said = run_pytest(tmp_path, body, "-p", "no:twisted").stdout
     assert "1 passed, 1 error" in said
     assert "run it without -p no:twisted" in said
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("true", "1 failed, 1 skipped"), ("", "2 skipped")])
+def test_what_needs_a_real_program_is_not_skipped_in_ci(
+    tmp_path: Path, ci: str, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CI", ci)
+    body = """
+import pytest
+
+@pytest.mark.realtool
+def test_with_telnet():
+    pytest.skip("telnet is not installed")
+
+def test_plain():
+    pytest.skip("not here")
+"""
+    said = run_pytest(tmp_path, body, "-p", "no:twisted").stdout
+    assert outcome in said
+    assert ("must not be skipped in CI" in said) == bool(ci)
 
 
 @pytest.mark.parametrize("count", [0, 3])
