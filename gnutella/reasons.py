@@ -63,6 +63,7 @@ class DropReason(Enum):
     INTERNAL_ERROR = "internal_error", 500, 500, "a fault of our own, logged"
     # -- ports and handshakes ------------------------------------------------------------------------------------------
     GARBAGE = "garbage", 0, 0, "the first bytes are no protocol of this port"
+    CONNECT_BACK = "connect_back", 0, 0, "a probe whether our port can be reached; closed, as it expects"
     SLOW = "slow", 0, 408, "the first line, the handshake or the request was not complete in time"
     HEAD_TOO_LARGE = "head_too_large", 0, 413, "more header bytes or lines than allowed"
     HEAD_BROKEN = "head_broken", 0, 400, "header lines that cannot be read"
@@ -72,6 +73,7 @@ class DropReason(Enum):
     NOT_GNUTELLA = "not_gnutella", 0, 406, "the peer asks for another network (G2)"
     SLOTS_FULL = "slots_full", 0, 503, "no slot is free for another link"
     ALREADY_LINKED = "already_linked", 0, 409, "a link to this servent or address is open"
+    LEAF_TO_LEAF = "leaf_to_leaf", 0, 503, "leaves take no links of other leaves"
     SELF_LINK = "self_link", 0, 409, "we dialled ourselves"
     TOO_MANY_HANDSHAKES = "too_many_handshakes", 0, 429, "one address opens connections too fast"
     PORT_FULL = "port_full", 0, 0, "more half-open connections than are kept"

@@ -224,6 +224,8 @@ class Acceptor:
             ("Remote-IP", self._remote_host),
             ("X-Ultrapeer", str(self._offer.is_ultrapeer)),
         ]
+        if self._offer.servent_id is not None:
+            fields.append(("GUID", self._offer.servent_id.hex()))  # lets a servent see that it dialled itself
         if refusal.code not in SILENT_CODES:
             fields += self._try_fields()
         return format_head(f"GNUTELLA/0.6 {refusal.code} {refusal.text}", fields)

@@ -1,0 +1,91 @@
+"""Outgoing connections: one way to make them, with a time limit, a bound on attempts at once, and errors people can read."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any, TypeVar
+
+from twisted.internet import defer, error
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
+
+from gnutella.errors import Refused
+from gnutella.reasons import DropReason
+from gnutella.units import Address
+
+P = TypeVar("P", bound=Protocol)
+
+#: Attempts that wait for an answer at once, of links and transfers together; gtk-gnutella tries 40 hosts at once for links
+#: alone.  A SYN each costs nothing, but home routers keep a table of them.
+MAX_DIALS = 64
+#: Longest part of an operating system's error text that is shown.
+MAX_ERROR_TEXT = 120
+
+
+class Dialler:
+    """Connects to peers.  `timeout_s` is the default limit of an attempt."""
+
+    def __init__(self, reactor: Any, timeout_s: float) -> None:
+        self._reactor = reactor
+        self._timeout_s = timeout_s
+        self._attempts: set[Deferred[Any]] = set()
+        self._is_stopped = False
+
+    @property
+    def attempts(self) -> int:
+        """Attempts under way."""
+        return len(self._attempts)
+
+    def connect(self, address: Address, protocol: P, timeout_s: float | None = None) -> Deferred[P]:
+        """Connect `protocol` to `address` (an IP or a name); fires with it.  Refused(DIAL_FAILED) says why not."""
+        if self._is_stopped or len(self._attempts) >= MAX_DIALS:
+            why = "this node is stopping" if self._is_stopped else "too many attempts at once"
+            return defer.fail(Refused(DropReason.DIAL_FAILED, why))
+        timeout_s = timeout_s or self._timeout_s
+        attempt: Deferred[P] = connectProtocol(self._endpoint(address, timeout_s), protocol)
+        # HostnameEndpoint's own limit is one for each of a name's addresses; this one holds for all together.
+        attempt.addTimeout(timeout_s, self._reactor)
+        self._attempts.add(attempt)
+
+        def ended(result: P | Failure) -> P | Failure:
+            self._attempts.discard(attempt)
+            if isinstance(result, Failure):
+                return Failure(Refused(DropReason.DIAL_FAILED, _readable(result, timeout_s)))
+            return result
+
+        return attempt.addBoth(ended)
+
+    def stop(self) -> None:
+        """Give up every attempt; later ones fail."""
+        self._is_stopped = True
+        for attempt in list(self._attempts):
+            attempt.cancel()
+
+    def _endpoint(self, address: Address, timeout_s: float) -> IStreamClientEndpoint:
+        # TCP endpoints take whole seconds only in their documentation.
+        timeout: Any = timeout_s
+        try:
+            version = ipaddress.ip_address(address.host).version
+        except ValueError:
+            return HostnameEndpoint(self._reactor, address.host, address.port, timeout)
+        make = TCP4ClientEndpoint if version == 4 else TCP6ClientEndpoint
+        return make(self._reactor, address.host, address.port, timeout)
+
+
+def _readable(failure: Failure, timeout_s: float) -> str:
+    if failure.check(error.TimeoutError, error.TCPTimedOutError, defer.TimeoutError):
+        return f"no answer in {timeout_s:g} s"
+    if failure.check(CancelledError, error.UserError):
+        return "given up"
+    if failure.check(error.ConnectionRefusedError):
+        return "connection refused"
+    if failure.check(error.DNSLookupError):
+        return "no such host name"
+    if failure.check(error.NoRouteError):
+        return "no route to that host"
+    cause = failure.value
+    text = getattr(cause, "osError", None) or getattr(cause, "strerror", None) or type(cause).__name__
+    return str(text)[:MAX_ERROR_TEXT]

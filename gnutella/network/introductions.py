@@ -1,0 +1,101 @@
+"""What a node tells others of itself and of third parties, and what it keeps of what they tell.
+
+The offer of a handshake, the hosts in X-Try-Ultrapeers and for crawlers, and the filter before the host cache: no address that
+cannot be a host's, none of our own, and nothing private told to the public network.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Protocol
+
+from gnutella import USER_AGENT
+from gnutella.network.own_address import OwnAddresses, is_public
+from gnutella.network.ports import Ports
+from gnutella.protocol.handshake import Offer, Peer
+from gnutella.routing.hosts import HostCache
+from gnutella.settings import NetworkSettings
+from gnutella.units import Address, Guid, is_plausible_peer
+
+#: Hosts told in X-Try-Ultrapeers and to crawlers (digest 1.4, 1.9).
+MAX_TOLD = 10
+#: Below 16 a gtk-gnutella leaf refuses an ultrapeer (digest 1.6).
+MIN_DEGREE = 16
+
+_UNFIT_FOR_A_HEADER = re.compile(r"[^ -~]")
+
+
+class Neighbour(Protocol):
+    """What is asked of a link here."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def local_host(self) -> str: ...
+    @property
+    def is_leaf(self) -> bool: ...
+    @property
+    def is_tls(self) -> bool: ...
+    @property
+    def reached_at(self) -> Address | None: ...
+
+
+class Introductions:
+    """Knows our ports and the host cache."""
+
+    def __init__(
+        self, settings: NetworkSettings, servent_id: Guid, own: OwnAddresses, hosts: HostCache, ports: Ports
+    ) -> None:
+        self._settings = settings
+        self._servent_id = servent_id
+        self._own = own
+        self._hosts = hosts
+        self._ports = ports
+        self._user_agent = _UNFIT_FOR_A_HEADER.sub("?", settings.user_agent or USER_AGENT)
+
+    def offer(self, link: Neighbour, links: Iterable[Neighbour], *, has_tls: bool, has_room: bool) -> Offer:
+        """What we say of ourselves to the peer of `link`; `links` are the open ones."""
+        settings = self._settings
+        is_leaf = settings.role == "leaf"
+        is_reachable = bool(self._ports.addresses) and not settings.firewalled
+        equals, leaves = _reached(links, is_leaf=False), _reached(links, is_leaf=True)
+        return Offer(
+            user_agent=self._user_agent,
+            listen=self._own(link.local_host) if is_reachable else None,
+            is_ultrapeer=not is_leaf,
+            degree=max(MIN_DEGREE, settings.max_links),
+            accepts_deflate=settings.deflate,
+            tls=has_tls and not link.is_tls,
+            servent_id=self._servent_id,
+            try_ultrapeers=self._told(link.host, equals),
+            ultrapeer_needed=True if has_room and not is_leaf else None,
+            crawler_peers=tuple(equals[:MAX_TOLD]),
+            crawler_leaves=tuple(leaves[:MAX_TOLD]),
+        )
+
+    def learn(self, peer: Peer, links: Iterable[Neighbour], now: float) -> None:
+        """Keep the hosts that a peer told of."""
+        allow_private = self._settings.profile != "public"
+        own = self.own_addresses(links)
+        for address in peer.try_hosts:
+            if is_plausible_peer(address, allow_private=allow_private) and address not in own:
+                self._hosts.learn(address, now, is_ultrapeer=True)
+
+    def own_addresses(self, links: Iterable[Neighbour]) -> set[Address]:
+        """Every address under which we may be told of ourselves."""
+        own = set(self._ports.addresses)
+        if self._own.port is not None:
+            own |= {self._own(link.local_host) for link in links}
+            own.add(Address("127.0.0.1", self._own.port))
+        return own
+
+    def _told(self, host: str, equals: list[Address]) -> tuple[Address, ...]:
+        """Our neighbours, then the best of the cache; nothing private for a public peer."""
+        allow_private = not is_public(host)
+        known = dict.fromkeys([*equals, *self._hosts.to_tell(MAX_TOLD)])
+        return tuple(a for a in known if is_plausible_peer(a, allow_private=allow_private))[:MAX_TOLD]
+
+
+def _reached(links: Iterable[Neighbour], *, is_leaf: bool) -> list[Address]:
+    return [reached for link in links if link.is_leaf is is_leaf and (reached := link.reached_at) is not None]

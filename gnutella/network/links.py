@@ -1,0 +1,490 @@
+"""The links service: opens and accepts links, feeds their bytes to the router and does what the router asks.
+
+It decides nothing about messages (routing.router), about who may link (admission) or whom to dial when (targets, the host
+cache); it connects those to transports.  One `transport.write` for each link and chunk: the router hands over batches, and a
+compressed link is flushed once a cork, not once a message.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnutella.errors import Refused, RemoteViolation, UserError
+from gnutella.network.admission import Admission
+from gnutella.network.demux import Doors, PeerPort
+from gnutella.network.dial import Dialler
+from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
+from gnutella.network.guard import Guard
+from gnutella.network.introductions import Introductions
+from gnutella.network.link import PeerLink, Phase
+from gnutella.network.own_address import OwnAddresses
+from gnutella.network.ports import Ports
+from gnutella.network.rows import link_row
+from gnutella.network.targets import Targets
+from gnutella.network.tls import PeerTls
+from gnutella.protocol.handshake import Offer, Peer, Refusal
+from gnutella.protocol.message import BYE, Bye, encode
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action, Close, Emit, Flood, Send
+from gnutella.routing.events import ByeReceived, HostLearned
+from gnutella.routing.guids import fresh_guid
+from gnutella.routing.hosts import HostCache
+from gnutella.routing.router import LinkInfo, Router
+from gnutella.routing.seams import Chance
+from gnutella.settings import NetworkSettings
+from gnutella.units import Address, LinkId, parse_address
+
+#: How long compressed bytes may wait for more before they are flushed.  gtk-gnutella waits up to 200 ms; ours is short
+#: because a search crosses several links, and long enough that a busy link flushes a hundred times a second at most.
+CORK_S = 0.01
+TICK_S = 1.0
+#: Dials of the host cache begun in one tick.
+MAX_DIALS_A_TICK = 4
+#: Names of links that are kept for traces after the link is gone.
+MAX_NAMES = 4096
+#: How long a host that refused us by these codes is left alone (digest 12: 30 min after 4xx, 5 min after 5xx).
+BACK_OFF_4XX_S = 1800.0
+BACK_OFF_5XX_S = 300.0
+
+
+class Links:
+    """All links of one node.
+
+    `emit` gets the router's events and those of network.events.  `http` and `giv` make the protocols that take over such
+    connections to the peer port; each gets the peer's IP.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: NetworkSettings,
+        router: Router,
+        own_address: OwnAddresses,
+        hosts: HostCache,
+        dialler: Dialler,
+        rng: Chance,
+        emit: Callable[[object], None],
+        *,
+        tls: PeerTls | None = None,
+        http: Callable[[str], IProtocol] | None = None,
+        giv: Callable[[str], IProtocol] | None = None,
+    ) -> None:
+        self.router = router
+        self.tls = tls if settings.tls else None
+        self.handshake_timeout_s = settings.handshake_timeout_s
+        self.hosts = hosts
+        self._reactor = reactor
+        self._settings = settings
+        self._own_address = own_address
+        self._dialler = dialler
+        self._rng = rng
+        self._emit = emit
+        self._clock: Callable[[], float] = reactor.seconds
+        self._admission = Admission(settings, router.servent_id)
+        self._targets = Targets(_targets(settings))
+        self._ports = Ports(reactor)
+        self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
+        tls_server = None if self.tls is None else self.tls.server
+        doors = Doors(self._incoming, http, giv, tls_server, router.count_drop)
+        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s)
+        #: Links by number once they are open; all of them from their first byte to their last.
+        self._open: dict[LinkId, PeerLink] = {}
+        self._all: set[PeerLink] = set()
+        self._dialling: dict[PeerLink, Deferred[Any]] = {}
+        self._waiting: dict[PeerLink, Deferred[dict[str, object]]] = {}
+        self._names: dict[LinkId, str] = {}
+        self._last_id = 0
+        self._dirty: list[PeerLink] = []
+        self._cork: Any = None
+        self._ticks = LoopingCall(self._tick)
+        self._ticks.clock = reactor
+        self._all_gone: Deferred[None] | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    async def listen(self, option: str = "network.listen") -> None:
+        """Open the ports.  UserError (69: a port is in use)."""
+        await self._ports.listen(self._settings.listen, self._port, option)
+        addresses = self._ports.addresses
+        self._own_address.port = addresses[0].port if addresses else None
+
+    def start(self) -> None:
+        """Begin to dial and to tick; `listen` first."""
+        self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
+
+    async def stop(self) -> None:
+        """Close the ports, say Bye to everybody, and return when all connections are gone; at most a few seconds."""
+        if self._ticks.running:
+            self._ticks.stop()
+        await self._ports.close()
+        self._port.abort_half_open()
+        for attempt in list(self._dialling.values()):
+            attempt.cancel()
+        for link in list(self._all):
+            self.close(link, DropReason.SHUTDOWN)
+        if self._cork is not None:
+            self._cork.cancel()
+            self._cork = None
+        if self._all:
+            self._all_gone = Deferred()
+            await self._all_gone
+
+    # -- what people ask for -------------------------------------------------------------------------------------------
+
+    @property
+    def listening(self) -> list[str]:
+        """Open ports as people read them."""
+        return self._ports.names
+
+    @property
+    def addresses(self) -> list[Address]:
+        """IP and port of each open TCP port."""
+        return self._ports.addresses
+
+    @property
+    def half_open(self) -> int:
+        """Incoming connections that are nobody's yet."""
+        return self._port.half_open
+
+    def connect(self, address: Address) -> Deferred[dict[str, object]]:
+        """Open a link; its row of `peers`.  UserError (exit 69) says why there is none."""
+        if any(address in (link.reached_at, link.dialled) for link in self._all if link.phase is not Phase.CLOSING):
+            raise UserError(f"a link to {address} is open or being opened", "see `gnutella peers`", os.EX_UNAVAILABLE)
+        if not self._admission.has_slot(is_leaf=False, links=self._counted()):
+            raise UserError(
+                "no slot is free for another link", "close one, or raise network.max_links", os.EX_UNAVAILABLE
+            )
+        outcome: Deferred[dict[str, object]] = Deferred(lambda _: self.close(link, DropReason.USER_CLOSED))
+        link = self._dial(address)
+        if link in self._all:
+            self._waiting[link] = outcome
+        else:
+            outcome.errback(UserError(f"no link to {address}: {link.closed_for[1]}", "", os.EX_UNAVAILABLE))
+        return outcome
+
+    def disconnect(self, text: str) -> dict[str, object]:
+        """Close the link whose row of `peers` says `text` (its address or number); its last row.  UserError (exit 1)."""
+        for link in self._open.values():
+            names = {str(link.address), str(Address(link.host, link.port)), str(link.dialled), str(link.id)}
+            if text.strip() in names:
+                row = self.row(link)
+                if link.dialled is not None:
+                    self._targets.drop(link.dialled)
+                self.close(link, DropReason.USER_CLOSED)
+                return row
+        raise UserError(f"no link to {text!r}", "see `gnutella peers`", 1)
+
+    def peers(self) -> list[dict[str, object]]:
+        """A row for each open link, in order of opening."""
+        return [self.row(link) for link in self._open.values()]
+
+    def row(self, link: PeerLink) -> dict[str, object]:
+        """One link as the product contract shows it, and some more."""
+        return link_row(link, self._clock(), self.router.link_counters(link.id) or {})
+
+    def summary(self) -> dict[str, int]:
+        """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
+        roles = [None if link.peer is None else link.peer.is_ultrapeer for link in self._open.values()]
+        return {"ultrapeers": roles.count(True), "leaves": roles.count(False), "peers": len(roles)}
+
+    def name(self, link: LinkId | None) -> str:
+        """Address of a link, also of one that is gone (if not long); "" for this node itself."""
+        return "" if link is None or link < 0 else self._names.get(link, f"link {link}")
+
+    # -- the router's wishes -------------------------------------------------------------------------------------------
+
+    def execute(self, actions: list[Action]) -> None:
+        """Do what the router asks, in order."""
+        links = self._open
+        for action in actions:
+            if type(action) is Flood:
+                data = action.data
+                for link_id in action.links:
+                    if link_id in links:
+                        links[link_id].write(data)
+            elif type(action) is Send:
+                if action.link in links:
+                    links[action.link].write(action.data)
+            elif type(action) is Emit:
+                self._happened(action.event)
+            elif type(action) is Close and action.link in links:
+                self._close_counted(links[action.link], action.reason, action.detail)
+
+    def _happened(self, event: object) -> None:
+        if type(event) is ByeReceived:
+            link = self._open.get(event.link)
+            if link is not None:
+                self.router.count_drop(DropReason.PEER_BYE)
+                self._close_counted(link, DropReason.PEER_BYE, f"{event.code} {event.text}".strip())
+        elif type(event) is HostLearned and event.address not in self._own_addresses():
+            self.hosts.learn(
+                event.address, self._clock(), is_ultrapeer=event.is_ultrapeer, daily_uptime_s=event.daily_uptime_s
+            )
+        self._emit(event)
+
+    def close(self, link: PeerLink, reason: DropReason, detail: str = "") -> None:
+        """Close a link for a reason of the edge's, or give up one that is not open yet."""
+        if link.id in self._open:
+            self.router.count_drop(reason, link=link.id)
+            self._close_counted(link, reason, detail)
+        else:
+            link.close(reason, detail)
+            if link.phase is Phase.CLOSED:
+                self._gone(link)
+
+    def _close_counted(self, link: PeerLink, reason: DropReason, detail: str) -> None:
+        words = b""
+        if reason.bye and link.peer is not None and link.peer.reads_bye:
+            words = encode(fresh_guid(self._rng), 1, 0, Bye(reason.bye, detail or reason.meaning))
+            self.router.counters.kind(BYE).tx += 1
+        self._unlink(link, reason, detail)
+        link.close(reason, detail, words)
+
+    def _unlink(self, link: PeerLink, reason: DropReason, detail: str) -> None:
+        """An open link is none any more, from here on for everybody."""
+        now = self._clock()
+        del self._open[link.id]
+        self._emit(LinkClosed(link.id, str(link.address), reason, detail))
+        if link.dialled is not None:
+            self._targets.lost(link.dialled, now, now - link.opened_at)
+        self.execute(self.router.link_closed(link.id, now))
+
+    # -- what links ask and tell (link.LinkOwner) ------------------------------------------------------------------------
+
+    def offer(self, link: PeerLink) -> Offer:
+        """What we say of ourselves to that peer."""
+        has_room = self._admission.has_slot(is_leaf=False, links=self._counted())
+        return self._introductions.offer(
+            link, list(self._open.values()), has_tls=self.tls is not None, has_room=has_room
+        )
+
+    def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
+        """Whether we want it."""
+        others = [other for other in self._counted() if other is not link]
+        if link.incoming:
+            return self._admission.incoming(link.host, peer, others, self._clock())
+        return self._admission.either_way(link.host, peer, others)
+
+    def link_ready(self, link: PeerLink) -> None:
+        """Its handshake is over: from now on the router has it."""
+        peer, now = link.peer, self._clock()
+        assert peer is not None
+        if (twin := self._twin(link)) is not None:
+            self._resolve_twins(link, twin)
+            if link.phase is not Phase.OPEN:
+                return
+        self._last_id += 1
+        link.id = LinkId(self._last_id)
+        self._open[link.id] = link
+        self._remember_name(link)
+        if link.dialled is not None:
+            self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer)
+            self.hosts.worked(link.address, now)
+        self._introductions.learn(peer, self._open.values(), now)
+        if self._own_address.report(link.host, peer.remote_ip):
+            self.router.self_changed()
+            self._emit(ReachabilityChanged(self._own_address.external or ""))
+        listen = link.reached_at
+        info = LinkInfo(
+            host=link.host,
+            local_host=link.local_host,
+            is_leaf=link.is_leaf,
+            is_ultrapeer=peer.is_ultrapeer is True,
+            reads_ggep=peer.reads_ggep,
+            reads_bye=peer.reads_bye,
+            max_ttl=peer.max_ttl,
+            incoming=link.incoming,
+            listen=listen,
+            servent_id=peer.servent_id,
+            vendor_messages=peer.vendor_messages,
+        )
+        self.execute(self.router.link_opened(link.id, info, now))
+        row = self.row(link)
+        self._emit(LinkOpened(link.id, row))
+        if (waiting := self._waiting.pop(link, None)) is not None:
+            waiting.callback(row)
+
+    def link_failed(self, link: PeerLink, reason: DropReason, detail: str) -> None:
+        """No link came of it."""
+        refused = link.refusal
+        if refused is not None and refused.peer is not None:
+            self._introductions.learn(refused.peer, self._open.values(), self._clock())
+            if refused.peer.servent_id == self.router.servent_id:
+                reason, detail = DropReason.SELF_LINK, "that is this node itself"
+        self.router.count_drop(reason)
+        if link.dialled is None:
+            return
+        now = self._clock()
+        link.closed_for = (reason, detail)
+        self._targets.failed(link.dialled, now, is_refused=refused is not None)
+        if reason is DropReason.SELF_LINK:
+            self.hosts.forget(link.dialled)
+            self._targets.drop(link.dialled)
+        else:
+            self.hosts.failed(link.dialled, now, _back_off(refused.code) if refused is not None else None)
+        self._emit(LinkFailed(str(link.dialled), reason, detail))
+        if (waiting := self._waiting.pop(link, None)) is not None:
+            what = detail or reason.meaning
+            waiting.errback(UserError(f"no link to {link.dialled}: {what}", _hint(reason), os.EX_UNAVAILABLE))
+
+    def link_lost(self, link: PeerLink) -> None:
+        """Its connection is gone."""
+        if link.id in self._open:
+            self.router.count_drop(DropReason.PEER_CLOSED)
+            self._unlink(link, DropReason.PEER_CLOSED, "")
+        self._gone(link)
+
+    def link_received(self, link: PeerLink, data: bytes) -> None:
+        """Bytes of the message stream, inflated."""
+        if actions := self.router.receive(link.id, data, self._clock()):
+            self.execute(actions)
+
+    def link_violated(self, link: PeerLink, violation: RemoteViolation) -> None:
+        """Its compressed stream is broken."""
+        self.close(link, violation.reason, violation.detail)
+
+    def link_blocked(self, link: PeerLink) -> None:
+        """Its transport pushes back."""
+        self.execute(self.router.blocked(link.id, self._clock()))
+
+    def link_unblocked(self, link: PeerLink) -> None:
+        """Its transport takes bytes again."""
+        self.execute(self.router.unblocked(link.id, self._clock()))
+
+    def link_dirty(self, link: PeerLink) -> None:
+        """It compressed something that is not flushed yet."""
+        self._dirty.append(link)
+        if self._cork is None:
+            self._cork = self._reactor.callLater(CORK_S, self._uncork)
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _uncork(self) -> None:
+        self._cork = None
+        dirty, self._dirty = self._dirty, []
+        for link in dirty:
+            link.flush()
+
+    def _incoming(self, settled: Callable[[], None]) -> IProtocol:
+        link = PeerLink(self, self._reactor, None, settled)
+        self._all.add(link)
+        return link
+
+    def _dial(self, address: Address) -> PeerLink:
+        link = PeerLink(self, self._reactor, address)
+        self._all.add(link)
+        attempt = self._dialler.connect(address, Guard(link, self._fault))
+        self._dialling[link] = attempt
+        attempt.addBoth(self._dialled, link)
+        return link
+
+    def _dialled(self, result: object, link: PeerLink) -> None:
+        self._dialling.pop(link, None)
+        if not isinstance(result, Failure):
+            if link.phase is Phase.CLOSED:  # given up meanwhile
+                link.transport.abortConnection()
+            return
+        error = result.value
+        detail = error.detail if isinstance(error, Refused) else type(error).__name__
+        if link.phase is not Phase.CLOSED:
+            link.phase = Phase.CLOSED
+            self.link_failed(link, DropReason.DIAL_FAILED, detail)
+        self._gone(link)
+
+    def _gone(self, link: PeerLink) -> None:
+        self._all.discard(link)
+        attempt = self._dialling.pop(link, None)
+        if attempt is not None:
+            attempt.cancel()
+        if not self._all and self._all_gone is not None:
+            gone, self._all_gone = self._all_gone, None
+            gone.callback(None)
+
+    def _fault(self) -> None:
+        self.router.count_drop(DropReason.INTERNAL_ERROR)
+
+    def _counted(self) -> list[PeerLink]:
+        """Links that take a slot: open, or accepted and about to open."""
+        return [link for link in self._all if link.is_accepted and link.phase not in (Phase.CLOSING, Phase.CLOSED)]
+
+    def _twin(self, link: PeerLink) -> PeerLink | None:
+        """Another open link to the same servent: both sides dialled at the same time."""
+        if link.servent_id is None:
+            return None
+        return next((other for other in self._open.values() if other.servent_id == link.servent_id), None)
+
+    def _resolve_twins(self, new: PeerLink, old: PeerLink) -> None:
+        """Keep one of two links to one servent: the one dialled by the greater servent id, so that both sides agree."""
+        assert new.servent_id is not None
+        we_are_greater = self.router.servent_id > new.servent_id
+        keep_new = old.incoming is not new.incoming and new.incoming is not we_are_greater
+        loser = old if keep_new else new
+        if loser is new:
+            self.router.count_drop(DropReason.ALREADY_LINKED)
+            if (waiting := self._waiting.pop(new, None)) is not None:
+                waiting.callback(self.row(old))
+            new.close(DropReason.ALREADY_LINKED)
+        else:
+            self.close(old, DropReason.ALREADY_LINKED)
+
+    def _own_addresses(self) -> set[Address]:
+        return self._introductions.own_addresses(self._open.values())
+
+    def _remember_name(self, link: PeerLink) -> None:
+        self._names[link.id] = str(link.address)
+        if len(self._names) > MAX_NAMES:
+            del self._names[next(iter(self._names))]
+
+    def _tick(self) -> None:
+        now = self._clock()
+        self.execute(self.router.tick(now))
+        for address in self._targets.due(now):
+            self._dial(address)
+        self._dial_wanted(now)
+
+    def _tick_failed(self, failure: Failure) -> None:
+        self.log.failure("the links' clock stopped", failure)
+        self._fault()
+
+    def _dial_wanted(self, now: float) -> None:
+        """Fill up to `want_links` from the host cache; a loopback node finds nobody on its own."""
+        if self._settings.profile == "loopback":
+            return
+        busy = sum(link.dialled is not None or link.is_accepted for link in self._all if not link.is_leaf)
+        missing = min(self._settings.want_links - busy, MAX_DIALS_A_TICK)
+        if missing <= 0 or not len(self.hosts):
+            return
+        known = {address for link in self._all for address in (link.reached_at, link.dialled) if address is not None}
+        for address in self.hosts.choose(missing, now, known | self._own_addresses()):
+            self._dial(address)
+
+
+def _targets(settings: NetworkSettings) -> list[Address]:
+    try:
+        return [parse_address(text) for text in settings.connect]
+    except ValueError as error:
+        raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
+
+
+def _back_off(code: int) -> float | None:
+    if code == 409:
+        return None
+    return BACK_OFF_4XX_S if 400 <= code < 500 else BACK_OFF_5XX_S
+
+
+def _hint(reason: DropReason) -> str:
+    if reason is DropReason.DIAL_FAILED:
+        return "is a servent running there?"
+    if reason is DropReason.HANDSHAKE_REFUSED:
+        return "try another servent"
+    return ""

@@ -1,0 +1,66 @@
+"""The hosts of `connect`: links that are to be open always, and when to dial them again after they failed.
+
+Doubling waits, longer ones after a refusal: gtk-gnutella bans a host that shakes hands more than twice a minute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from gnutella.units import Address
+
+#: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
+FIRST_WAIT_S = 2.0
+FIRST_WAIT_REFUSED_S = 30.0
+MAX_WAIT_S = 300.0
+#: A link that lived this long was no failure: the waits begin anew.
+GOOD_LIFE_S = 60.0
+
+
+@dataclass(slots=True)
+class _Target:
+    address: Address
+    due_at: float = 0.0
+    failures: int = 0
+    is_busy: bool = False
+
+
+class Targets:
+    """Which of them to dial now."""
+
+    def __init__(self, addresses: Iterable[Address]) -> None:
+        self._targets = {address: _Target(address) for address in addresses}
+
+    def __contains__(self, address: Address) -> bool:
+        return address in self._targets
+
+    def due(self, now: float) -> list[Address]:
+        """Those to dial; each counts as busy until `failed` or `lost`."""
+        due = [target for target in self._targets.values() if not target.is_busy and target.due_at <= now]
+        for target in due:
+            target.is_busy = True
+        return [target.address for target in due]
+
+    def failed(self, address: Address, now: float, *, is_refused: bool = False) -> None:
+        """No connection, or the handshake was refused."""
+        target = self._targets.get(address)
+        if target is None:
+            return
+        first = FIRST_WAIT_REFUSED_S if is_refused else FIRST_WAIT_S
+        target.is_busy = False
+        target.due_at = now + min(MAX_WAIT_S, first * 2.0 ** min(target.failures, 16))
+        target.failures += 1
+
+    def lost(self, address: Address, now: float, lived_s: float) -> None:
+        """A link to it ended after `lived_s` seconds."""
+        target = self._targets.get(address)
+        if target is None:
+            return
+        if lived_s >= GOOD_LIFE_S:
+            target.failures = 0
+        self.failed(address, now)
+
+    def drop(self, address: Address) -> None:
+        """Dial it no more: the user closed that link."""
+        self._targets.pop(address, None)
