@@ -12,7 +12,7 @@ from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.switchboard import OWN, Switchboard
-from gnutella.units import Guid, is_plausible_peer
+from gnutella.units import Guid, LinkId, is_plausible_peer
 
 #: Servent id, file index, address: a push is at least that long (digest 2.6).
 MIN_PUSH = 26
@@ -67,7 +67,7 @@ class Pushes:
         servent_id = Guid(frame.data[payload_at : payload_at + 16])
         if servent_id == self._board.servent_id:
             return self._own(link, frame)
-        towards = self._paths.servent(servent_id)
+        towards = self._towards(servent_id)
         if towards is None or towards == link.id:
             return DropReason.NO_ROUTE
         target = self._board.links.get(towards)
@@ -90,5 +90,10 @@ class Pushes:
         return None
 
     def _target(self, servent_id: Guid) -> Link | None:
-        towards = self._paths.servent(servent_id)
+        towards = self._towards(servent_id)
         return None if towards is None else self._board.links.get(towards)
+
+    def _towards(self, servent_id: Guid) -> LinkId | None:
+        """The link to the servent itself if it is a neighbour, else the one its hits came over."""
+        link = self._board.neighbours.get(servent_id)
+        return self._paths.servent(servent_id) if link is None else link

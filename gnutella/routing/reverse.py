@@ -34,16 +34,14 @@ class ReversePaths:
         self.searches: dict[Guid, float] = {}
         self._servents: Generations[Guid, LinkId] = Generations(SERVENT_GENERATION, SERVENT_LIFE_S, now)
         self._results: Generations[Guid, int] = Generations(QUOTA_GENERATION, QUERY_LIFE_S, now)
-        self._neighbours: dict[Guid, LinkId] = {}
 
     def learn_servent(self, servent_id: Guid, link: LinkId, now: float) -> None:
         """A hit of that servent came over this link."""
         self._servents.put(servent_id, link, now)
 
     def servent(self, servent_id: Guid) -> LinkId | None:
-        """The link towards a servent: the one to itself if it is a neighbour, else where its hits came from."""
-        link = self._neighbours.get(servent_id)
-        return self._servents.get(servent_id) if link is None else link
+        """The link that the last hit of a servent came over."""
+        return self._servents.get(servent_id)
 
     def take_quota(self, query: Guid, results: int, quota: int, now: float) -> bool:
         """Whether a query may have `results` more results; notes them if so."""
@@ -57,13 +55,6 @@ class ReversePaths:
         while len(self.searches) >= MAX_SEARCHES:
             del self.searches[next(iter(self.searches))]
         self.searches[guid] = now
-
-    def neighbour_came(self, servent_id: Guid, link: LinkId) -> None:
-        self._neighbours[servent_id] = link
-
-    def neighbour_left(self, servent_id: Guid, link: LinkId) -> None:
-        if self._neighbours.get(servent_id) == link:
-            del self._neighbours[servent_id]
 
     def tick(self, now: float) -> None:
         """Forget what is too old."""

@@ -116,8 +116,6 @@ class Router:
             raise LocalMisuse(f"link {link} is open")
         opened = Link(link, info, now, heard_at=now, query_tokens_at=now)
         self._board.add(opened)
-        if info.servent_id is not None:
-            self._paths.neighbour_came(info.servent_id, link)
         self._signals.opened(opened)
         self._pings.opened(opened, now)
         return self._board.flush()

@@ -54,6 +54,8 @@ class Switchboard:
         self.servent_id = servent_id
         self.rng = rng
         self.links: dict[LinkId, Link] = {}
+        #: Servent ids of neighbours, as far as their handshakes told them.
+        self.neighbours: dict[Guid, LinkId] = {}
         self.counters = Counters()
         self.trace = Trace()
         self.traces_all = settings.trace == "all"
@@ -65,12 +67,17 @@ class Switchboard:
 
     def add(self, link: Link) -> None:
         self.links[link.id] = link
+        if link.info.servent_id is not None:
+            self.neighbours[link.info.servent_id] = link.id
         self.links_changed()
 
     def remove(self, link: Link) -> None:
         self._pending.pop(link.id, None)
         link.is_closed = True
         if self.links.pop(link.id, None) is not None:
+            servent_id = link.info.servent_id
+            if servent_id is not None and self.neighbours.get(servent_id) == link.id:
+                del self.neighbours[servent_id]
             self.links_changed()
 
     def links_changed(self) -> None:
