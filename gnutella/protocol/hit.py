@@ -57,7 +57,8 @@ class HitRecord:
     """One file.  `size` is the true one (LF applied), `extras` are the text extensions in order (URNs among them).
 
     `sha1` and `tth` come from whichever extension has them.  `size_field` is set only where the 32-bit field of the
-    message does not follow from `size`.  A record made without extensions encodes the hashes and sizes it has.
+    message does not follow from `size`, `trailing` is what stands after the GGEP block, mostly nothing.  A record made without
+    extensions encodes the hashes and sizes it has.
     """
 
     index: int
@@ -68,6 +69,7 @@ class HitRecord:
     ggep: Ggep | None = None
     extras: tuple[bytes, ...] = ()
     size_field: int | None = None
+    trailing: bytes = b""
 
     @property
     def alternates(self) -> tuple[Address, ...]:
@@ -95,12 +97,12 @@ class HitRecord:
         if field is None:
             field = self.size if self.size < LARGE_FILE else LARGE_FILE_FIELD
         name = self.name.encode("utf-8", "replace")
-        return b"%b%b\0%b\0" % (_RECORD.pack(self.index, field), name, b"\x1c".join(items))
+        return b"%b%b\0%b%b\0" % (_RECORD.pack(self.index, field), name, b"\x1c".join(items), self.trailing)
 
     def _complete(self) -> tuple[Ggep | None, tuple[bytes, ...]]:
         """Extensions with what the fields say and they lack."""
         ggep, extras = self.ggep, self.extras
-        has_sha1, has_tth = _mentioned(extras, ggep)
+        has_sha1, has_tth = _mentioned(extras + _items(self.trailing), ggep)
         missing: dict[str, bytes] = {}
         if self.sha1 is not None and not has_sha1:
             extras = (sha1_urn(self.sha1).encode("ascii"), *extras)
@@ -237,10 +239,10 @@ def _decode_record(payload: bytes, pos: int, stop: int) -> tuple[HitRecord, int]
     name = _decode_name(payload[name_at:name_end])
     if end == name_end + 1:
         return HitRecord(index, field, name, size_field=field if field >= LARGE_FILE else None), end + 1
-    extras, ggep = _decode_extensions(payload[name_end + 1 : end])
-    hashes = _told(extras, ggep)
+    extras, ggep, trailing = _decode_extensions(payload[name_end + 1 : end])
+    hashes = _told(extras + _items(trailing), ggep)
     size, size_field = _true_size(field, ggep)
-    return HitRecord(index, size, name, hashes.sha1, hashes.tth, ggep, extras, size_field), end + 1
+    return HitRecord(index, size, name, hashes.sha1, hashes.tth, ggep, extras, size_field, trailing), end + 1
 
 
 def _decode_name(raw: bytes) -> str:
@@ -256,23 +258,25 @@ def _decode_name(raw: bytes) -> str:
     return name
 
 
-def _decode_extensions(raw: bytes) -> tuple[tuple[bytes, ...], Ggep | None]:
-    """Text items, and the GGEP block that is last; a block that cannot be read stays among the items as it is."""
+def _items(raw: bytes) -> tuple[bytes, ...]:
+    return tuple(raw.split(b"\x1c")) if raw else ()
+
+
+def _decode_extensions(raw: bytes) -> tuple[tuple[bytes, ...], Ggep | None, bytes]:
+    """Text items, the GGEP block, and what follows it; a block that cannot be read stays among the items as it is."""
     if raw[0] == 0xC3:
         text, block = b"", raw
     else:
         text, mark, block = raw.partition(b"\x1c\xc3")
         block = mark[1:] + block
-    extras = tuple(text.split(b"\x1c")) if text else ()
+    extras = _items(text)
     if not block:
-        return extras, None
+        return extras, None, b""
     try:
         ggep, end = Ggep.decode(block)
     except RemoteViolation:
-        return (*extras, block), None
-    if end < len(block):
-        extras += tuple(block[end:].lstrip(b"\x1c").split(b"\x1c"))
-    return extras, ggep
+        return (*extras, block), None, b""
+    return extras, ggep, block[end:]
 
 
 def _told(extras: tuple[bytes, ...], ggep: Ggep | None) -> Urn:

@@ -153,8 +153,8 @@ def _decode_extensions(payload: bytes, pos: int) -> _Extensions:
         if item[:4].lower() == b"urn:" and is_known_scheme(urn := item.decode("latin-1")) and not urn.endswith(":"):
             parse_urn(urn)
             urns.append(urn)
-        elif not xml and item[:1] in (b"<", b"{"):
-            xml = _xml_text(item)
+        elif item[:1] in (b"<", b"{"):
+            xml = xml or _xml_text(item)  # one is all that any servent sends
         elif item:
             extras.append(item)
     return tuple(urns), ggep, xml, tuple(extras), payload[pos:]

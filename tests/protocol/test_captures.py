@@ -6,8 +6,8 @@ route table patches (any zlib stream will do), and the flag bytes of hits (sende
 Rebuilt from the decoded values alone, all of these but the patches still give the same bytes, which is tested too.
 
 What is not canonical, and occurs in no capture: NULs instead of 1C between the extensions of a query, or extensions in another
-order than URNs, others, XML, GGEP; names and Bye texts that are not UTF-8 (read as Latin-1, written as UTF-8); text extensions
-after the GGEP block of a record.  Such messages are relayed by their own bytes, never by re-encoding.
+order than URNs, others, XML, GGEP; names and Bye texts that are not UTF-8 (read as Latin-1, written as UTF-8).  Such
+messages are relayed by their own bytes, never by re-encoding.
 """
 
 from __future__ import annotations

@@ -323,8 +323,7 @@ def test_extensions_that_cannot_be_read_cost_only_themselves(extensions: bytes) 
     hit = QueryHit.decode(raw_hit(raw_record(b"name", extensions)))
     assert hit.records[0].name == "name"
     assert (hit.records[0].sha1 == SHA1) == (URN in extensions)
-    again = QueryHit.decode(payload_of(hit))
-    assert payload_of(again) == payload_of(hit)
+    assert payload_of(hit) == raw_hit(raw_record(b"name", extensions))
 
 
 @pytest.mark.parametrize("field", [0, 5, LARGE_FILE, 0xFFFFFFFE, 0xFFFFFFFF])

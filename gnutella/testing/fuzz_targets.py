@@ -1,0 +1,446 @@
+"""Everything that reads a stranger's bytes, as functions to throw bytes at.
+
+A target takes bytes and returns, or raises RemoteViolation; any other exception is a fault of ours, and so is a broken promise
+(an AssertionError here).  The same bytes always do the same, so that bytes alone reproduce a fault.  `benchmarks/fuzz.py` runs
+them by the million, the tests run the corpus and a few thousand mutated inputs.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnutella.errors import RemoteViolation
+from gnutella.protocol import http, http_fields
+from gnutella.protocol.deflate import PIECE, Deflater, Inflater
+from gnutella.protocol.frames import frames
+from gnutella.protocol.ggep import MAX_INFLATED, MAX_ITEMS, MAX_VALUE, Ggep, cobs_decode, cobs_encode, le_decode
+from gnutella.protocol.handshake import Acceptor, Initiator, Offer
+from gnutella.protocol.hit import FORBIDDEN_IN_NAME, MAX_FILE_SIZE, MAX_RECORDS
+from gnutella.protocol.kinds import HEADER_SIZE, HSEP, KIND_NAMES, PUSH, QUERY_HIT, ROUTE_TABLE, VENDOR
+from gnutella.protocol.magnet import format_magnet, parse_magnet
+from gnutella.protocol.message import (
+    Bye,
+    Message,
+    Ping,
+    Pong,
+    Push,
+    Query,
+    QueryHit,
+    RoutePatch,
+    RouteReset,
+    VendorMessage,
+    parse_header,
+    parse_payload,
+)
+from gnutella.protocol.qrp import RouteTable
+from gnutella.protocol.thex import parse as parse_thex
+from gnutella.protocol.thex import serialise
+from gnutella.protocol.tth import tree_of
+from gnutella.protocol.urn import b32decode, b32encode, parse_urn
+from gnutella.protocol.vendor import body_of
+from gnutella.sharing.catalog import Catalog, SharedFile
+from gnutella.sharing.paths import safe_target
+from gnutella.testing.routers import make_router, open_links
+from gnutella.units import Address, Guid, LinkId
+
+
+@dataclass(frozen=True)
+class Target:
+    """`weight` is how often it is chosen, relative to the others; `seeds` are sound inputs to damage."""
+
+    name: str
+    weight: int
+    run: Callable[[bytes], None]
+    seeds: tuple[bytes, ...]
+
+
+def _pieces(data: bytes) -> Iterator[bytes]:
+    """The bytes cut into pieces, in a way that depends on nothing but them."""
+    state = zlib.crc32(data)
+    if state & 3 == 0:
+        yield data
+        return
+    at = 0
+    while at < len(data):
+        state = state * 1103515245 + 12345 & 0x7FFFFFFF
+        size = 1 + (state >> 16) % 200
+        yield data[at : at + size]
+        at += size
+
+
+# -- the codec -----------------------------------------------------------------------------------------------------------
+
+
+def _header(data: bytes) -> None:
+    header = parse_header(data)
+    assert header.length <= 65536
+
+
+def _payload(kind: int) -> Callable[[bytes], None]:
+    def run(data: bytes) -> None:
+        message = parse_payload(kind, data)
+        if isinstance(message, QueryHit):
+            _look_at_hit(message)
+        elif isinstance(message, Pong):
+            assert len(message.packed_hosts) <= 60
+            _use(message.is_ultrapeer, message.daily_uptime_s, message.free_slots, message.ipv6, message.vendor)
+        elif isinstance(message, Ping):
+            _use(message.is_ultrapeer, message.wants_packed_hosts)
+        elif isinstance(message, Push):
+            _use(message.ipv6, message.wants_tls, message.wants_firewall_transfer)
+        elif isinstance(message, Query):
+            _use(message.hashes, message.full_text, message.max_hits, message.wants_oob)
+        elif isinstance(message, VendorMessage):
+            body_of(message)
+        written = message.encode()
+        assert written == data or not _is_canonical(message)
+        assert parse_payload(kind, written).encode() == written
+
+    return run
+
+
+def _is_canonical(message: Message) -> bool:
+    """Whether all its forms are kept: queries have many, and Latin-1 is written as UTF-8."""
+    if isinstance(message, QueryHit):
+        return all(record.name.isascii() for record in message.records)
+    return not isinstance(message, Query | Bye)
+
+
+def _use(*values: object) -> None:
+    """Properties are read for what they may raise."""
+
+
+def _look_at_hit(hit: QueryHit) -> None:
+    assert 0 < len(hit.records) <= MAX_RECORDS
+    assert len(hit.push_proxies) <= 16
+    for record in hit.records:
+        assert record.name
+        assert not FORBIDDEN_IN_NAME.search(record.name)
+        assert 0 <= record.size <= MAX_FILE_SIZE
+        assert record.sha1 is None or len(record.sha1) == 20
+        assert record.tth is None or len(record.tth) == 24
+        assert len(record.alternates) <= 20
+        _use(record.created, record.is_partial)
+    _use(hit.ipv6, hit.can_browse, hit.reads_tls)
+
+
+def _ggep(data: bytes) -> None:
+    ggep, end = Ggep.decode(data)
+    assert 4 <= end <= len(data)
+    assert len(ggep) <= MAX_ITEMS
+    assert sum(len(value) for _, value in ggep.items) <= len(data) + MAX_INFLATED
+    assert Ggep.decode(ggep.encode())[0] == ggep
+    if all(len(value) < MAX_VALUE // 2 for _, value in ggep.items):
+        free = ggep.encode(nul_free=True)
+        assert b"\0" not in free
+        assert Ggep.decode(free)[0] == ggep
+
+
+def _cobs(data: bytes) -> None:
+    assert cobs_decode(cobs_encode(data)) == data
+    le_decode(data[:8])
+    cobs_decode(data)
+
+
+def _urn(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    if not text.lower().startswith("urn"):
+        assert b32encode(b32decode(text)) == text.upper()
+        return
+    urn = parse_urn(text)
+    assert urn.sha1 or urn.tth
+
+
+def _stream(data: bytes) -> None:
+    for frame in frames(data):
+        assert len(frame.message) == HEADER_SIZE + frame.length
+
+
+# -- the texts -----------------------------------------------------------------------------------------------------------
+
+_OFFER = Offer("Fuzz/1.0", Address("80.1.2.3", 6346), tls=True, servent_id=Guid(bytes(range(16))))
+
+
+def _acceptor(data: bytes) -> None:
+    _shake(Acceptor(_OFFER, "24.1.2.3", lambda peer: None), data)
+
+
+def _initiator(data: bytes) -> None:
+    machine = Initiator(_OFFER, "24.1.2.3")
+    machine.start()
+    _shake(machine, data)
+
+
+def _shake(machine: Acceptor | Initiator, data: bytes) -> None:
+    for piece in _pieces(data):
+        machine.receive(piece)
+        if machine.result is not None:
+            assert machine.result.peer is None or len(machine.result.peer.try_hosts) <= 100
+            return
+
+
+def _request(data: bytes) -> None:
+    reader = http.HeadReader()
+    for piece in _pieces(data):
+        head = reader.feed(piece)
+        assert reader.pending <= http.MAX_HEAD_BYTES + len(piece)
+        if head is not None:
+            request = http.read_request(head)
+            _look_at_fields(request.headers)
+            http.parse_range(request.headers.get("range"), 1 << 20)
+            return
+
+
+def _response(data: bytes) -> None:
+    reader = http.HeadReader()
+    body: http.Chunked | None = None
+    for piece in _pieces(data):
+        if body is not None:
+            assert sum(map(len, body.feed(piece))) <= len(piece)
+            continue
+        head = reader.feed(piece)
+        if head is not None:
+            response = http.read_response(head)
+            assert response.length is None or response.length >= 0
+            _look_at_fields(response.headers)
+            if response.is_chunked:
+                body = http.Chunked()
+
+
+def _look_at_fields(headers: http.Headers) -> None:
+    size = 1 << 40
+    assert len(http_fields.parse_alternates(headers, allow_private=True)) <= http_fields.MAX_ALTERNATES
+    for span in http_fields.parse_available(headers.get("x-available-ranges"), size) or ():
+        assert 0 <= span.start < span.stop <= size
+    http_fields.parse_queue(headers.get("x-queue"))
+    http_fields.parse_retry_after(headers.get("retry-after"))
+    http_fields.parse_content_urns(headers)
+    http_fields.parse_thex_uri(headers.get("x-thex-uri"))
+    http_fields.parse_features(headers)
+    if (value := headers.get("content-range")) is not None:
+        span, total = http.parse_content_range(value)
+        assert span.start < span.stop
+        assert total is None or span.stop <= total
+
+
+def _giv(data: bytes) -> None:
+    giv = http_fields.parse_giv(data)
+    assert len(giv.servent_id) == 16
+
+
+def _magnet(data: bytes) -> None:
+    magnet = parse_magnet(data.decode("utf-8", "replace"))
+    if magnet.sha1 is not None:
+        assert parse_magnet(format_magnet(magnet)).sha1 == magnet.sha1
+
+
+def _name(data: bytes) -> None:
+    path = safe_target("/shared/incoming", data.decode("utf-8", "replace"))
+    place, _, name = path.rpartition("/")
+    assert place == "/shared/incoming"
+    assert name not in ("", ".", "..")
+    assert "\0" not in name
+    assert len(name.encode()) <= 255
+
+
+# -- compressed and hashed -----------------------------------------------------------------------------------------------
+
+
+def _deflate(data: bytes) -> None:
+    inflater = Inflater()
+    total = 0
+    for piece in _pieces(data):
+        for out in inflater.feed(piece):
+            assert 0 < len(out) <= PIECE
+            total += len(out)
+    assert total <= 40 * len(data) + (1 << 20)
+
+
+_FILE = bytes(i % 251 for i in range(614400))
+_TREE = tree_of(_FILE)
+
+
+def _thex(data: bytes) -> None:
+    tree = parse_thex(data, _TREE.root, len(_FILE))
+    assert tree.root == _TREE.root
+
+
+def _route_table(data: bytes) -> None:
+    """A row of payloads, each with its length in two bytes before it."""
+    table = RouteTable()
+    violation: RemoteViolation | None = None
+    at = 0
+    while at + 2 <= len(data):
+        size = int.from_bytes(data[at : at + 2], "little")
+        try:
+            message = parse_payload(ROUTE_TABLE, data[at + 2 : at + 2 + size])
+            assert isinstance(message, RouteReset | RoutePatch)
+            table.receive(message)
+        except RemoteViolation as caught:  # one bad message does not end a link
+            violation = caught
+        at += 2 + size
+    assert len(table.slots) <= 1 << 24
+    table.has("word")
+    if violation is not None:
+        raise violation
+
+
+def _rows(*payloads: bytes) -> bytes:
+    return b"".join(len(payload).to_bytes(2, "little") + payload for payload in payloads)
+
+
+# -- the rooms behind ----------------------------------------------------------------------------------------------------
+
+
+def _router(data: bytes) -> None:
+    """The stream of one link of three, then a few ticks; nothing may be raised at all, violations neither."""
+    router = make_router(["purple elephant", "gnutella howto"])
+    open_links(router, 3)
+    for number, piece in enumerate(_pieces(data)):
+        router.receive(LinkId(0), piece, number * 0.1)
+    router.tick(60.0)
+    router.link_closed(LinkId(0), 61.0)
+    router.tick(700.0)
+
+
+_CATALOG = Catalog.build(
+    SharedFile(index, name, 1000 + index, 0, f"/shared/{name}", bytes([index]) * 20, None, name, "/shared")
+    for index, name in enumerate(
+        ("purple elephant song 1.txt", "gnutella howto.pdf", "Übung macht den Meister.ogg", "東京.jpg")
+    )
+)
+
+
+def _catalog(data: bytes) -> None:
+    assert len(_CATALOG.answer(data, 3)) <= 3
+
+
+# -- seeds ---------------------------------------------------------------------------------------------------------------
+
+
+def _capture_streams(tests: Path) -> Iterator[tuple[str, bytes, bytes]]:
+    """(side, handshake bytes, message bytes) of each side of each capture."""
+    for path in sorted((tests / "captures").glob("*.jsonl")):
+        sent = {"dialer": b"", "answerer": b""}
+        for line in path.read_text().splitlines():
+            row = json.loads(line)
+            sent[row["from"]] += bytes.fromhex(row["hex"])
+        for side, blocks in (("dialer", 2), ("answerer", 1)):
+            parts = sent[side].split(b"\r\n\r\n", blocks)
+            yield side, b"\r\n\r\n".join(parts[:-1]) + b"\r\n\r\n", parts[-1]
+
+
+_HTTP_SEEDS = (
+    b"GET /uri-res/N2R?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ HTTP/1.1\r\nHost: 1.2.3.4:6346\r\nRange: bytes=0-499\r\n"
+    b"X-Alt: 1.2.3.4:6346, 5.6.7.8\r\nX-Features: queue/0.1, fwalt/0.1\r\nConnection: Keep-Alive\r\n\r\n",
+    b"HEAD /get/7/a%20file.txt HTTP/1.0\r\nUser-Agent: x\r\nRange: bytes=-5\r\n\r\n",
+    b"GET /uri-res/N2X?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ HTTP/1.1\r\n\r\n",
+    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-499/1000\r\nContent-Length: 500\r\nX-Available-Ranges: bytes 0-9, "
+    b"20-29\r\nX-Gnutella-Content-URN: urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ\r\nX-Thex-URI: /uri-res/N2X?urn:sha1:"
+    b"3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ;LWPNACQDBZRYXW3VHJVCJ64QBZNGHOHHHZWCLNQ\r\n\r\nbody",
+    b"HTTP/1.1 503 Busy\r\nX-Queue: position=2, length=5, limit=1, pollMin=45, pollMax=120\r\nRetry-After: 60\r\n"
+    b"X-Gnutella-Alternate-Location: http://1.2.3.4:6346/uri-res/N2R?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ 2026-01-01\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer: 1\r\n\r\n",
+)
+
+
+def _text_seeds() -> dict[str, list[bytes]]:
+    urn = b"urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ"
+    tree = b"LWPNACQDBZRYXW3VHJVCJ64QBZNGHOHHHZWCLNQ"
+    return {
+        "urn": [urn, b"urn:bitprint:" + urn[9:] + b"." + tree, b"urn:tree:tiger:" + tree, urn[9:], tree],
+        "http_request": [seed for seed in _HTTP_SEEDS if not seed.startswith(b"HTTP")],
+        "http_response": [seed for seed in _HTTP_SEEDS if seed.startswith(b"HTTP")],
+        "giv": [b"GIV 7:0F1E2D3C4B5A6978FF8796A5B4C3D200/file name.txt", b"GIV 0:" + b"0" * 32 + b"/"],
+        "magnet": [b"magnet:?xt=" + urn + b"&xl=10&dn=a+b%20c&xs=http://1.2.3.4:5/uri-res/N2R?" + urn + b"&kt=words"],
+        "name": [b"a name.txt", b"../../etc/passwd", b"CON", "ünï.".encode(), b"x" * 300, b"a\0b"],
+        "cobs": [bytes(10), b"\xff" * 300, b"a\0b\0"],
+    }
+
+
+def _compressed_seeds() -> dict[str, list[bytes]]:
+    deflater = Deflater()
+    stream = deflater.compress(b"messages " * 40) + deflater.flush() + deflater.compress(bytes(5000)) + deflater.flush()
+    nibbles = bytes.fromhex("00000a00000000a0")
+    packed = zlib.compress(nibbles)
+    reset = bytes.fromhex("001000000007")
+    cut = len(packed) // 2
+    return {
+        "deflate": [stream, zlib.compress(bytes(3_000_000))],
+        "thex": [serialise(_TREE)],
+        "route_table": [
+            _rows(reset, b"\1\1\1\0\4" + nibbles),
+            _rows(reset, b"\1\1\2\1\4" + packed[:cut], b"\1\2\2\1\4" + packed[cut:]),
+            _rows(bytes.fromhex("001000000001"), bytes.fromhex("01010100010402")),
+            _rows(bytes.fromhex("000000200007"), b"\1\1\1\1\x08" + zlib.compress(bytes(1 << 21))),
+        ],
+    }
+
+
+def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
+    found: dict[str, list[bytes]] = {name: [] for name in KIND_NAMES.values()}
+    messages = json.loads((tests / "vectors/messages.json").read_text())["messages"]
+    wires = [bytes.fromhex(vector["hex"]) for vector in messages]
+    found["stream"] = [b"".join(wires[at : at + 8]) for at in range(0, len(wires), 8)]
+    found["acceptor"], found["initiator"] = [], []
+    for side, handshake, stream in _capture_streams(tests):
+        found["acceptor" if side == "dialer" else "initiator"].append(handshake)
+        found["stream"].append(stream)
+        wires += [frame.message for frame in frames(stream)]
+    for wire in wires:
+        found[KIND_NAMES[wire[16]]].append(wire[HEADER_SIZE:])
+    found["header"] = [wire[:HEADER_SIZE] for wire in wires]
+    found["router"] = found["stream"]
+    found["catalog"] = found["query"]
+    ggep = json.loads((tests / "vectors/ggep.json").read_text())
+    found["ggep"] = [bytes.fromhex(vector["hex"]) for vector in ggep["blocks"] + ggep["invalid"]]
+    found["cobs"] = [bytes.fromhex(vector["cobs"]) for vector in ggep["cobs"]]
+    return found
+
+
+def corpus(tests: Path) -> dict[str, list[bytes]]:
+    """Inputs that once were trouble, or are feared to be: tests/corpus/<target>/*.hex, where # begins a comment."""
+    found: dict[str, list[bytes]] = {}
+    for path in sorted((tests / "corpus").glob("*/*.hex")):
+        digits = "".join(line.partition("#")[0] for line in path.read_text().splitlines())
+        found.setdefault(path.parent.name, []).append(bytes.fromhex(digits))
+    return found
+
+
+_RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
+    "header": (2, _header),
+    **{name: (4, _payload(kind)) for kind, name in KIND_NAMES.items() if kind not in (QUERY_HIT, VENDOR, HSEP, PUSH)},
+    "query_hit": (16, _payload(QUERY_HIT)),
+    "vendor": (8, _payload(VENDOR)),
+    "hsep": (1, _payload(HSEP)),
+    "push": (3, _payload(PUSH)),
+    "ggep": (12, _ggep),
+    "cobs": (4, _cobs),
+    "urn": (4, _urn),
+    "stream": (4, _stream),
+    "acceptor": (6, _acceptor),
+    "initiator": (6, _initiator),
+    "http_request": (6, _request),
+    "http_response": (6, _response),
+    "giv": (2, _giv),
+    "magnet": (3, _magnet),
+    "name": (3, _name),
+    "deflate": (2, _deflate),
+    "thex": (3, _thex),
+    "route_table": (2, _route_table),
+    "router": (6, _router),
+    "catalog": (4, _catalog),
+}
+
+
+def targets(tests: Path) -> list[Target]:
+    """All targets, with the seeds found below `tests`."""
+    seeds = _message_seeds(tests)
+    for more in (_text_seeds(), _compressed_seeds(), corpus(tests)):
+        for name, found in more.items():
+            seeds.setdefault(name, []).extend(found)
+    return [Target(name, weight, run, tuple(seeds.get(name) or (b"",))) for name, (weight, run) in _RUNS.items()]
