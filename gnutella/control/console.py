@@ -90,9 +90,15 @@ Effect = Write | Run | Interrupt | Authenticated | Follow | Count | Hangup
 
 
 class Console:
-    """One session.  `role` None: `check` turns a token into a role, or None when it is wrong."""
+    """One session.  `role` None: `check` turns a token into a role, or None when it is wrong.
 
-    def __init__(self, role: Role | None, check: Callable[[str], Role | None] | None = None) -> None:
+    `newline` ends our lines: CR LF as telnet wants it, a plain LF on the UNIX socket for the tools of this machine.
+    """
+
+    def __init__(
+        self, role: Role | None, check: Callable[[str], Role | None] | None = None, newline: str = "\r\n"
+    ) -> None:
+        self._newline = newline
         self.role = role
         self.mode: Mode = "human"
         self.running: Invocation | None = None
@@ -108,6 +114,7 @@ class Console:
         self._ended = False
         self._closed = False
         self._printer: Printer | None = None
+        self._rows = 0
         self._prompted = False
 
     # -- what the edge calls -------------------------------------------------------------------------------------------
@@ -117,8 +124,8 @@ class Console:
         self._prompted = True
         hello = f"PyGnutella {__version__} console.".encode()
         if self.role is None:
-            return [Write(hello + b" `gnutella token` prints the token.\r\n" + ASK_TOKEN)]
-        return [Write(hello + b" `help` lists the commands.\r\n" + PROMPT)]
+            return [Write(hello + self._text(" `gnutella token` prints the token.") + ASK_TOKEN)]
+        return [Write(hello + self._text(" `help` lists the commands.") + PROMPT)]
 
     def receive(self, chunk: bytes) -> list[Effect]:
         """The next bytes of the connection."""
@@ -134,7 +141,7 @@ class Console:
             data = b"" if only_enter else data
         elif heard.interrupt and self.role is not None:
             self._partial = b""
-            effects += self._prompt(b"\r\n")
+            effects += self._prompt(self._text(""))
         *lines, self._partial = (self._partial + data).split(b"\n")
         self._lines_waiting.extend(lines)
         self._bytes_waiting += sum(map(len, lines)) + len(lines)
@@ -155,28 +162,30 @@ class Console:
 
     def row(self, row: Row) -> bytes:
         """One row of the running command."""
+        self._rows += 1
         if self.mode == "machine":
-            return b"250-" + _json(row) + b"\r\n"
+            return self._text("250-" + _json(row))
         return self._lines(self._printer.add(row)) if self._printer else b""
 
     def finish(self, end: Row) -> list[Effect]:
         """The running command is done; `end` becomes the last line in machine mode."""
         if self.mode == "machine":
-            text = b"250 " + _json(end) + b"\r\n"
+            text = self._text("250 " + _json(end))
         else:
             text = self._lines(self._printer.end()) if self._printer else b""
         return self._over(text)
 
     def fail(self, error: UserError) -> list[Effect]:
         """The running command failed."""
-        return self._over(self._error(error))
+        held = self._lines(self._printer.end()) if self._printer and self._rows else b""
+        return self._over(held + self._error(error))
 
     def event(self, row: Row) -> bytes:
         """An asynchronous event."""
         if self.mode == "machine":
-            return b"650 " + _json(row) + b"\r\n"
-        line = f"* {printable(event_line(row))}\r\n".encode()
-        return b"\r\n" + line + PROMPT if self._prompted else line
+            return self._text("650 " + _json(row))
+        line = self._text(f"* {printable(event_line(row))}")
+        return self._text("") + line + PROMPT if self._prompted else line
 
     # -- lines ---------------------------------------------------------------------------------------------------------
 
@@ -227,7 +236,7 @@ class Console:
         except UserError as error:
             refused: list[Effect] = [Count(DropReason.FORBIDDEN)] if error.exit_code == NOT_PERMITTED else []
             return [*refused, Write(self._error(error)), *self._prompt()]
-        self.running = invocation
+        self.running, self._rows = invocation, 0
         self._printer = printer_for(invocation, self._width) if self.mode == "human" else None
         return [Run(invocation)]
 
@@ -237,27 +246,23 @@ class Console:
         role = self._check(given) if self._check else None
         if role is not None:
             self.role = role
-            return [
-                Authenticated(role),
-                Write(f"Welcome; role {role}. `help` lists the commands.\r\n".encode()),
-                *self._prompt(),
-            ]
+            welcome = self._text(f"Welcome; role {role}. `help` lists the commands.")
+            return [Authenticated(role), Write(welcome), *self._prompt()]
         self._wrong += 1
         effects: list[Effect] = [Count(DropReason.BAD_TOKEN)]
         if self._wrong >= MAX_WRONG_TOKENS:
-            return [*effects, Write(b"error: wrong token, goodbye\r\n"), *self._hangup()]
-        return [*effects, Write(b"error: wrong token (`gnutella token` prints it)\r\n" + ASK_TOKEN)]
+            return [*effects, Write(self._text("error: wrong token, goodbye")), *self._hangup()]
+        return [*effects, Write(self._text("error: wrong token (`gnutella token` prints it)") + ASK_TOKEN)]
 
     def _session_command(self, invocation: Invocation, words: list[str]) -> list[Effect]:
         name, values = invocation.command.name, invocation.values
         if name == "console.quit":
-            text = b"250 {}\r\n" if self.mode == "machine" else b"bye\r\n"
-            return [Write(text), *self._hangup()]
+            return [Write(self._text("250 {}" if self.mode == "machine" else "bye")), *self._hangup()]
         if name == "console.mode":
             return self._set_mode(values)
         if name == "console.events":
             self.following = "on".startswith(words[1].lower())
-            text = b"250 " + _json({"events": self.following}) + b"\r\n" if self.mode == "machine" else b""
+            text = self._text("250 " + _json({"events": self.following})) if self.mode == "machine" else b""
             return [Follow(self.following), Write(text), *self._prompt()]
         return self._help(values)
 
@@ -268,7 +273,7 @@ class Console:
         if self.mode == "human":
             return self._prompt()
         # The prompt that stands at the line's beginning would spoil the first status code for a program.
-        return [Write(b"\r\n250 " + _json({"mode": "machine", "version": __version__}) + b"\r\n")]
+        return [Write(self._text("") + self._text("250 " + _json({"mode": "machine", "version": __version__})))]
 
     def _help(self, values: Row) -> list[Effect]:
         verb = values.get("verb")
@@ -277,7 +282,7 @@ class Console:
         else:
             lines = overview_lines(CONSOLE_COMMANDS, self._width)
         if self.mode == "machine":
-            text = b"".join(b"250-" + _json({"text": line}) + b"\r\n" for line in lines) + b"250 {}\r\n"
+            text = self._lines(["250-" + _json({"text": line}) for line in lines] + ["250 {}"])
         else:
             text = self._lines(lines)
         return [Write(text), *self._prompt()]
@@ -301,7 +306,10 @@ class Console:
         return [Hangup()]
 
     def _lines(self, lines: list[str]) -> bytes:
-        return "".join(line + "\r\n" for line in lines).encode("utf-8", "replace")
+        return b"".join(map(self._text, lines))
+
+    def _text(self, line: str) -> bytes:
+        return (line + self._newline).encode("utf-8", "replace")
 
     def _error(self, error: UserError) -> bytes:
         message, hint = (printable(part.replace("\n", "; ")) for part in (error.message, error.hint))
@@ -309,12 +317,12 @@ class Console:
             text = f"error: {message}" + (f" ({hint})" if hint else "")
         else:
             text = f"{STATUS_OF.get(error.exit_code, STATUS_OF[FAULT])} {message}" + (f" | {hint}" if hint else "")
-        return text.encode("utf-8", "replace") + b"\r\n"
+        return self._text(text)
 
 
-def _json(row: Row) -> bytes:
+def _json(row: Row) -> str:
     """One line; ASCII, so that nothing in it can act on a terminal."""
-    return json.dumps(row, default=_unusual, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode("ascii")
+    return json.dumps(row, default=_unusual, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 
 
 def _unusual(value: object) -> object:

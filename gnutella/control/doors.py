@@ -16,6 +16,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 
+from gnutella.control.paths import control_endpoint, socket_path
 from gnutella.control.table import CONFIG, UNAVAILABLE
 from gnutella.control.telnet import ConsoleFactory, Crowd
 from gnutella.control.token import ensure_tokens
@@ -24,29 +25,8 @@ from gnutella.errors import UserError
 from gnutella.settings import ControlSettings
 from gnutella.settings_check import OFF
 
-SOCKET_NAME = "control.sock"
 #: Seconds for a socket in our way to answer; it is on this machine.
 PROBE_TIMEOUT_S = 1.0
-
-
-def control_endpoint(settings: ControlSettings, directory: str) -> str:
-    """The endpoint string of the control socket, "off" when there is none."""
-    if settings.control:
-        return settings.control
-    path = os.path.join(directory, SOCKET_NAME).replace("\\", "\\\\").replace(":", "\\:")
-    return f"unix:{path}:mode=600"
-
-
-def socket_path(endpoint: str) -> str | None:
-    """The path of a `unix:` endpoint, None for any other."""
-    if not endpoint.startswith("unix:"):
-        return None
-    path, at = "", 5
-    while at < len(endpoint) and endpoint[at] != ":":
-        at += endpoint[at] == "\\"
-        path += endpoint[at : at + 1]
-        at += 1
-    return path.removeprefix("address=")
 
 
 class ConsoleDoors:

@@ -151,7 +151,7 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
         ),
         (
             "shared",
-            f"{_count(shared, 'files')} files  {format_size(int(number_of(shared, 'bytes')))}{_hashing(hashing)}",
+            f"{_counted(shared, 'files')}  {format_size(int(number_of(shared, 'bytes')))}{_hashing(hashing)}",
         ),
         (
             "downloads",
@@ -175,6 +175,10 @@ def _sub(row: Row, key: str) -> Mapping[str, object]:
 
 def _count(row: Row, key: str) -> str:
     return str(int(number_of(row, key))) if key in row else "?"
+
+
+def _counted(row: Row, key: str) -> str:
+    return f"{_count(row, key)} {key[:-1] if row.get(key) == 1 else key}"
 
 
 def _known(value: object) -> str:

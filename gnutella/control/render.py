@@ -17,6 +17,8 @@ from gnutella.units import format_duration, format_size
 
 #: Rows that a table looks at before it fixes its widths; later rows are cut to them.
 SAMPLE_ROWS = 100
+#: A flexible column of a streaming table is not made wider than this for rows that may never come.
+MAX_STREAMED = 60
 #: A flexible column is not made narrower than this.
 MIN_FLEXIBLE = 8
 #: Width when the terminal does not tell one.
@@ -190,7 +192,7 @@ class Table:
         flexible = [number for number, column in enumerate(self._columns) if column.flexible and widths[number]]
         over = self._over(widths)
         if self._streams and over < 0 and flexible:
-            widths[flexible[0]] -= over
+            widths[flexible[0]] = max(widths[flexible[0]], min(widths[flexible[0]] - over, MAX_STREAMED))
         while over > 0 and any(widths[number] > MIN_FLEXIBLE for number in flexible):
             widest = max(flexible, key=lambda number: widths[number])
             widths[widest] -= 1

@@ -83,7 +83,8 @@ class ConsoleProtocol(Protocol):
         self._reactor = factory.reactor
         self._crowd = factory.crowd
         self._host = host
-        self._console = session.Console(None if factory.needs_token else Role.ADMIN, self._check)
+        role, newline = (None, "\r\n") if factory.needs_token else (Role.ADMIN, "\n")
+        self._console = session.Console(role, self._check, newline)
         self._memory = Memory()
         self._call: Call | None = None
         self._work: Deferred[None] | None = None
