@@ -70,14 +70,15 @@ def _ask(node: NodeClient, order: Order, invocation: Invocation) -> int:
 
 def _show_lines(invocation: Invocation, rows: Iterable[dict[str, object]]) -> None:
     printer = printer_for(invocation, width_of(sys.stdout), colours=wants_colours(sys.stdout))
-    count = 0
+    any_row = False
     try:
-        for count, row in enumerate(rows, 1):
+        for row in rows:
+            any_row = True
             for line in printer.add(row):
                 print(line, flush=True)
     except UserError:
         # What came before the error is shown; "no downloads" would be a second, false message.
-        print("".join(line + "\n" for line in printer.end() if count), end="", flush=True)
+        print("".join(line + "\n" for line in printer.end() if any_row), end="", flush=True)
         raise
     print("".join(line + "\n" for line in printer.end()), end="")
 

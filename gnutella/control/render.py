@@ -245,7 +245,7 @@ def progress_line(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False
     name = printable(str(row.get("name") or "(unnamed)"))
     number = f"{printable(str(row.get('id', ''))):>3}"
     if state in ("transferring", "verifying", "paused"):
-        tail = f"{share_of(row) * 100:3.0f}%  {_tail(row, state)}"
+        tail = _tail(row, state, width - len(number) - 2 * len(GAP) - 2 * MIN_FLEXIBLE)
         left = width - len(number) - len(tail) - 3 * len(GAP)
         name_width = max(MIN_FLEXIBLE, left * 3 // 5)
         drawn = colour(bar(share_of(row), max(4, left - name_width)), "cyan", colours)
@@ -257,14 +257,22 @@ def progress_line(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False
     return f"{number}{GAP}{shown}{GAP}{fit(name, name_width)}{GAP}{fit(about, max(MIN_FLEXIBLE, left - name_width))}".rstrip()
 
 
-def _tail(row: Row, state: str) -> str:
+def _tail(row: Row, state: str, room: int) -> str:
+    """What stands behind the bar, padded so that the bars of several downloads stand below each other; the least is left
+    out first where there is little room."""
+    sources, eta = int(number_of(row, "sources")), row.get("eta_s")
+    speed = f"{format_size(int(number_of(row, 'speed')))}/s"
+    left = f"{format_duration(eta)} left" if isinstance(eta, (int, float)) else ""
+    parts = [
+        f"{share_of(row) * 100:3.0f}%",
+        f"{speed:>12}",
+        f"{left:>15}",
+        f"{sources:>2} source{'' if sources == 1 else 's'}",
+    ]
     if state != "transferring":
-        return state
-    eta, sources = row.get("eta_s"), int(number_of(row, "sources"))
-    parts = [f"{format_size(int(number_of(row, 'speed')))}/s"]
-    if isinstance(eta, (int, float)):
-        parts.append(f"{format_duration(eta)} left")
-    parts.append(f"{sources} source{'' if sources == 1 else 's'}")
+        parts[1:] = [f"{state:>12}", " " * 15, ""]
+    while len(parts) > 1 and len(GAP.join(parts)) > room:
+        parts.pop()
     return GAP.join(parts)
 
 
