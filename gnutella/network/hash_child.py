@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +38,14 @@ _ERRORS: dict[str, type[GnutellaError]] = {
     "unreadable": FileUnreadable,
     "misuse": LocalMisuse,
 }
+
+
+def child_environment() -> dict[str, str]:
+    """Ours, and where the child finds this very package when it is run from a checkout rather than installed."""
+    here = str(Path(gnutella.__file__).resolve().parent.parent)
+    if here in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
+        return dict(os.environ)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))}
 
 
 class Job:
@@ -87,15 +96,10 @@ class Child(ProcessProtocol):
         self.ended: Deferred[None] = Deferred()
 
     def start(self, reactor: IReactorProcess) -> None:
-        """Make the process.  It imports this very package, whatever its working directory holds (-P)."""
-        here = str(Path(gnutella.__file__).resolve().parent.parent)
-        path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH", "")]))
+        """Make the process.  -P: nothing is imported from the working directory, which may hold other people's files."""
+        args = [sys.executable, "-P", "-m", _MODULE]
         reactor.spawnProcess(
-            self,
-            sys.executable,
-            args=[sys.executable, "-P", "-m", _MODULE],
-            env={**os.environ, "PYTHONPATH": path},
-            childFDs={0: "w", 1: "r", 2: "r"},
+            self, sys.executable, args=args, env=child_environment(), childFDs={0: "w", 1: "r", 2: "r"}
         )
 
     @property

@@ -32,7 +32,7 @@ Job = Generator[int | None, None, Reply]
 #: SHA-1 states kept; a download holds one.  A state that is dropped is made again by reading from the start.
 MAX_HANDLES = 256
 #: Bytes between two notices of progress.
-PROGRESS_STEP = 8 * 1024 * 1024
+PROGRESS_STEP = 4 * 1024 * 1024
 #: Nodes answered to one request; a served level has at most 2048 (depth 11).
 MAX_NODES = 16384
 

@@ -128,7 +128,7 @@ class HashWorkers:
         """SHA-1, TTH and the served level of the tree, in one read.
 
         FileChanged if the file is not of that `size` and `mtime_ns` (where given) or changes while it is read; FileUnreadable
-        if it is gone, forbidden or no regular file.  `progress(bytes done)` is called every 8 MiB.  Cancelling stops the work.
+        if it is gone, forbidden or no regular file.  `progress(bytes done)` is called every 4 MiB.  Cancelling stops the work.
         """
 
         async def ask() -> HashedFile:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, gatherResults
 from twisted.internet.task import Clock
 
+import gnutella
 from gnutella.errors import LocalMisuse
 from gnutella.network import hash_child, hashers
 from gnutella.network.hashers import HashingStopped, HashWorkerLost, HashWorkers
@@ -184,6 +188,31 @@ async def test_a_worker_that_cannot_start_fails_its_jobs(
     monkeypatch.setattr(hash_child, "_MODULE", "gnutella.network.no_such_module")
     with pytest.raises(HashWorkerLost):
         await pool.hash_file(shared)
+
+
+@pytest.mark.parametrize("inherited", ["", "/some/where"])
+def test_a_child_finds_the_package_of_a_checkout(
+    tmp_path: Path, inherited: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", inherited)
+    code = "import gnutella.protocol.tth, sys; print(gnutella.__file__); print(sys.path)"
+    said = subprocess.run(
+        [sys.executable, "-S", "-P", "-c", code],  # -S: what is installed is not on the path
+        cwd=tmp_path,
+        env=hash_child.child_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    ).stdout.splitlines()
+    assert said[0] == gnutella.__file__
+    assert inherited in said[1]
+
+
+def test_a_child_of_an_installed_package_gets_our_own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    root = str(Path(gnutella.__file__).resolve().parent.parent)
+    monkeypatch.setattr(sysconfig, "get_path", lambda _: root)
+    assert hash_child.child_environment() == dict(os.environ)
 
 
 @async_test()
