@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from gnutella.control.schema import commands_page, events_page, settings_page
 from gnutella.protocol.ggep_keys import KEYS, PLACES
 from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, MAX_PAYLOAD
 from gnutella.protocol.vendor import KNOWN, VendorMessage
@@ -90,7 +91,12 @@ def _reason_rows() -> Iterable[tuple[str, object, object, str]]:
         yield f"`{label}`", bye or "", http or "", meaning
 
 
-PAGES: dict[str, Callable[[], str]] = {"reference/messages.md": messages_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "reference/messages.md": messages_page,
+    "reference/commands.md": commands_page,
+    "reference/settings.md": settings_page,
+    "reference/events.md": events_page,
+}
 
 
 def stale_pages(root: Path) -> list[str]:

@@ -18,7 +18,20 @@ from gnutella.settings import Settings
 from gnutella.settings_check import describe
 from gnutella.settings_file import ENV_PREFIX, OPTION_NAMES, RESTART_KEYS
 
-_MADE = "<!-- made from the code by `python -m gnutella.docs`; do not edit -->\n\n"
+#: What a key holds where its column says no more.
+_KINDS = {
+    "text": "text",
+    "number": "number",
+    "size": "bytes",
+    "rate": "bytes a second",
+    "duration": "seconds",
+    "clock": "seconds since 1970",
+    "truth": "true or false",
+    "list": "list",
+    "percent": "per cent",
+    "json": "object",
+}
+_MADE = "<!-- Made by `python -m gnutella.docs` from the code; change it there. -->\n\n"
 
 
 def commands_page() -> str:
@@ -89,8 +102,8 @@ def _sections() -> Iterator[tuple[str, type, list[tuple[str, Any, object, str]]]
 
 def _section(command: Command) -> str:
     ways = [" ".join(form) for form in command.spoken[1:]]
-    parts = [f"\n## {command.words}\n\n```\n{command.usage}\n```\n\n{command.help[:1].upper()}{command.help[1:]}.  "]
-    parts.append(f"{command.details}\n" if command.details else "\n")
+    parts = [f"\n## {command.words}\n\n```\n{command.usage}\n```\n\n{command.help[:1].upper()}{command.help[1:]}."]
+    parts.append(f"  {command.details}\n" if command.details else "\n")
     if ways:
         parts.append("\nAlso said: " + ", ".join(f"`{way}`" for way in ways) + ".\n")
     if command.place == "session":
@@ -106,7 +119,9 @@ def _section(command: Command) -> str:
             parts.append(f"| `{_cell(name)}` | {_cell(param.help)} |\n")
     if command.columns:
         parts.append("\n| key | meaning |\n|---|---|\n")
-        parts += [f"| `{column.key}` | {_cell(column.meaning or column.kind)} |\n" for column in command.columns]
+        parts += [
+            f"| `{column.key}` | {_cell(column.meaning or _KINDS[column.kind])} |\n" for column in command.columns
+        ]
     parts += [f"\n    {example}\n" for example in command.examples]
     return "".join(parts)
 

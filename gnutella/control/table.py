@@ -155,6 +155,7 @@ GAVE_UP = os.EX_TEMPFAIL
 NOT_PERMITTED = os.EX_NOPERM
 CONFIG = os.EX_CONFIG
 FAULT = os.EX_SOFTWARE
+CANNOT_MAKE = os.EX_CANTCREAT
 
 #: Exit code -> status code of an error line; 570 is a fault of our own.
 STATUS_OF: Mapping[int, int] = {
@@ -162,6 +163,7 @@ STATUS_OF: Mapping[int, int] = {
     USAGE: 564,
     UNAVAILABLE: 569,
     FAULT: 570,
+    CANNOT_MAKE: 573,
     GAVE_UP: 575,
     NOT_PERMITTED: 577,
     CONFIG: 578,
@@ -173,6 +175,7 @@ MEANING_OF: Mapping[int, str] = {
     USAGE: "the command line cannot be read",
     UNAVAILABLE: "the daemon, or the peer, cannot be reached",
     FAULT: "a fault of ours; the node's log tells more",
+    CANNOT_MAKE: "a directory or file cannot be made, or another node has the directory",
     GAVE_UP: "gave up waiting",
     NOT_PERMITTED: "not permitted",
     CONFIG: "the configuration is wrong, or lacks something",
