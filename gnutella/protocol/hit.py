@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.addresses import decode_hosts, decode_hosts6, ipv4_bytes, ipv4_text
-from gnutella.protocol.ggep import MAX_LE_BYTES, Ggep, le_encode
+from gnutella.protocol.ggep import MAGIC, MAX_LE_BYTES, Ggep, le_encode
 from gnutella.protocol.kinds import QUERY_HIT
 from gnutella.protocol.query import ggep_hashes
 from gnutella.protocol.urn import Urn, parse_urn, sha1_urn
@@ -264,14 +264,14 @@ def _items(raw: bytes) -> tuple[bytes, ...]:
 
 def _decode_extensions(raw: bytes) -> tuple[tuple[bytes, ...], Ggep | None, bytes]:
     """Text items, the GGEP block, and what follows it; a block that cannot be read stays among the items as it is."""
-    if raw[0] == 0xC3:
-        text, block = b"", raw
-    else:
-        text, mark, block = raw.partition(b"\x1c\xc3")
-        block = mark[1:] + block
-    extras = _items(text)
-    if not block:
-        return extras, None, b""
+    extras: tuple[bytes, ...] = ()
+    block = raw
+    if raw[0] != MAGIC:
+        text, mark, rest = raw.partition(b"\x1c\xc3")
+        extras = tuple(text.split(b"\x1c"))
+        if not mark:
+            return extras, None, b""
+        block = mark[1:] + rest
     try:
         ggep, end = Ggep.decode(block)
     except RemoteViolation:

@@ -315,6 +315,7 @@ def test_hashes_come_from_text_first_and_broken_ones_are_passed_over() -> None:
         b"\xc3\x81X\x7f",
         b"192 kbps\x1c\xc3\xa9t\xc3\xa9",
         b"\x1c\x1c",
+        b"\x1c" + Ggep.of({"CT": b"\1"}).encode(),
         URN + b"\x1c\xc3\xa1X\x41x",
         Ggep.of({"CT": b"\1"}).encode() + b"\x1c" + URN,
     ],
