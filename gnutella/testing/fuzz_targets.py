@@ -13,7 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gnutella.errors import RemoteViolation
+from gnutella.control import grammar
+from gnutella.control.commands import COMMANDS
+from gnutella.control.telnet_bytes import TelnetBytes
+from gnutella.errors import RemoteViolation, UserError
 from gnutella.protocol import http, http_fields
 from gnutella.protocol.deflate import PIECE, Deflater, Inflater
 from gnutella.protocol.frames import frames
@@ -45,7 +48,7 @@ from gnutella.protocol.vendor import body_of
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.testing.routers import make_router, open_links
-from gnutella.units import Address, Guid, LinkId
+from gnutella.units import Address, Guid, LinkId, is_plausible_peer, parse_address
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,34 @@ def _catalog(data: bytes) -> None:
     assert len(_CATALOG.answer(data, 3)) <= 3
 
 
+def _telnet(data: bytes) -> None:
+    whole = TelnetBytes().receive(data)
+    machine = TelnetBytes()
+    pieces = [machine.receive(piece) for piece in _pieces(data)]
+    assert b"".join(piece.data for piece in pieces) == whole.data
+    assert b"".join(piece.answer for piece in pieces) == whole.answer
+
+
+def _command_line(data: bytes) -> None:
+    line = data.decode("utf-8", "replace")
+    plain = "".join(" " if char in "\r\n\0" else char for char in line)
+    assert grammar.split(grammar.quote(line)) == [plain]
+    try:
+        grammar.parse(grammar.split(line), COMMANDS)
+    except UserError as error:
+        assert error.message
+
+
+def _address(data: bytes) -> None:
+    try:
+        address = parse_address(data.decode("utf-8", "replace"))
+    except ValueError:
+        return
+    assert 0 < address.port < 65536
+    if is_plausible_peer(address, allow_private=True):
+        assert parse_address(str(address)) == address
+
+
 # -- seeds ---------------------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +389,19 @@ def _text_seeds() -> dict[str, list[bytes]]:
         "giv": [b"GIV 7:0F1E2D3C4B5A6978FF8796A5B4C3D200/file name.txt", b"GIV 0:" + b"0" * 32 + b"/"],
         "magnet": [b"magnet:?xt=" + urn + b"&xl=10&dn=a+b%20c&xs=http://1.2.3.4:5/uri-res/N2R?" + urn + b"&kt=words"],
         "name": [b"a name.txt", b"../../etc/passwd", b"CON", "ünï.".encode(), b"x" * 300, b"a\0b"],
+        "telnet": [
+            b"status\r\n",
+            b"\xff\xfd\x01\xff\xfb\x03search \xff\xff\r\n\xff\xf4\xff\xfd\x06",
+            b"\xff\xfa\x18\x00xterm\xff\xf0a\x03",
+        ],
+        "command_line": [
+            b"search creative commons --wait 5",
+            b"download add 'magnet:?xt=" + urn + b'\' --to "/tmp/a b"',
+            b"share add ~/Music",
+            b"connect [::1]:6346",
+            b"config set routing.query_ttl 4 -- --x",
+        ],
+        "address": [b"1.2.3.4:6346", b"[2001:db8::1]:6346", b"name.example", b"[::1]", b"255.255.255.255:1"],
         "cobs": [bytes(10), b"\xff" * 300, b"a\0b\0"],
     }
 
@@ -434,6 +478,9 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "route_table": (2, _route_table),
     "router": (6, _router),
     "catalog": (4, _catalog),
+    "telnet": (2, _telnet),
+    "command_line": (2, _command_line),
+    "address": (1, _address),
 }
 
 
