@@ -11,7 +11,7 @@ stays with it; an index is never given to another file while the node runs.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeAlias
 
@@ -159,6 +159,38 @@ class Catalog:
     def files(self) -> Iterator[SharedFile]:
         """All files, made while one iterates, in order of their index."""
         return heapq.merge(*map(_live, self._parts), key=lambda file: file.index)
+
+    def indexes(self) -> Iterator[int]:
+        """Indexes of all files, in no order."""
+        for segment, dead in self._parts:
+            yield from (index for row, index in enumerate(segment.indexes) if row not in dead)
+
+    def indexes_beneath(self, path: str) -> list[int]:
+        """Indexes of the files whose local path is beneath the directory `path`, at any depth."""
+        above = path + "/"
+        return self._indexes_where(lambda directory, beneath: f"{directory}/{beneath}".startswith(above))
+
+    def indexes_in_share(self, directory: str) -> list[int]:
+        """Indexes of the files that were found in that shared directory."""
+        return self._indexes_where(lambda share, _: share == directory)
+
+    def _indexes_where(self, is_wanted: Callable[[str, str], bool]) -> list[int]:
+        return [
+            segment.indexes[row]
+            for segment, dead in self._parts
+            for row in segment.rows_where(is_wanted)
+            if row not in dead
+        ]
+
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Files and bytes of each shared directory."""
+        totals: dict[str, tuple[int, int]] = {}
+        for segment, dead in self._parts:
+            gone = [(segment.place(row)[0], -1, -segment.sizes[row]) for row in dead]
+            for directory, files, size in [*((key, *value) for key, value in segment.totals.items()), *gone]:
+                before = totals.get(directory, (0, 0))
+                totals[directory] = (before[0] + files, before[1] + size)
+        return {directory: total for directory, total in totals.items() if total[0]}
 
     def words(self) -> Iterable[bytes]:
         """All canonical words of all names, in UTF-8; some more than once.  For routing tables."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gnutella.errors import LocalMisuse
@@ -147,6 +147,8 @@ class Segment:
         self._by_sha1 = KeyColumn(builder.sha1_keys)
         self._by_path = KeyColumn(builder.path_keys)
         self.words = builder.words.finish()
+        #: Files and bytes of each shared directory.
+        self.totals = builder.totals
         #: Rows of the files changed last, newest first.
         self.newest = _newest(self.mtimes)
 
@@ -189,6 +191,11 @@ class Segment:
             directory,
             self.mtimes[row],
         )
+
+    def rows_where(self, is_wanted: Callable[[str, str], bool]) -> list[int]:
+        """Rows of all places, given as shared directory and path beneath with a slash at its end, that are wanted."""
+        ids = {number for number, place in enumerate(self._directories) if is_wanted(*place)}
+        return [row for row, number in enumerate(self._directory_of) if number in ids] if ids else []
 
     def row_of_index(self, index: int) -> int | None:
         """The row of a file index."""
@@ -235,6 +242,7 @@ class SegmentBuilder:
         self.filenames: dict[int, str] = {}
         self.directories: dict[tuple[str, str], int] = {}
         self.directory_of = array("I")
+        self.totals: dict[str, tuple[int, int]] = {}
         self.sha1_keys = array("Q")
         self.path_keys = array("Q")
         self.words = WordIndexBuilder()
@@ -273,6 +281,8 @@ class SegmentBuilder:
         self.directory_of.append(self.directories.setdefault(place, len(self.directories)))
         self.sha1_keys.append(_sha1_key(sha1))
         self.path_keys.append(_path_key(f"{directory}/{relative}"))
+        files, size = self.totals.get(directory, (0, 0))
+        self.totals[directory] = (files + 1, size + file.size)
         self.words.add(words)
 
     def finish(self) -> Segment:
