@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from gnutella import __version__
+
 ROOT = Path(__file__).resolve().parents[2]
 PLUGIN = "twisted/plugins/gnutella_plugin.py"
 #: What a checkout may hold beside the sources.
@@ -127,7 +129,7 @@ def check_commands(env: Path, place: Path) -> None:
     for tool in ("twistd", "twist"):
         listed = [line.split()[0] for line in run(env / tool, "--help", cwd=place).splitlines() if line.strip()]
         assert listed.count("gnutella") == 1, f"{tool} --help lists us {listed.count('gnutella')} times"
-    assert "gnutella" in run(env / "gnutella", "--version", cwd=place)
+    assert __version__ in run(env / "gnutella", "--version", cwd=place)
 
 
 def check_removed(env: Path, place: Path) -> None:
