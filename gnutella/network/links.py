@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import LoopingCall
@@ -158,12 +159,8 @@ class Links:
 
     def connect(self, address: Address) -> Deferred[dict[str, object]]:
         """Open a link; its row of `peers`.  UserError (exit 69) says why there is none."""
-        if any(address in (link.reached_at, link.dialled) for link in self._all if link.phase is not Phase.CLOSING):
-            raise UserError(f"a link to {address} is open or being opened", "see `gnutella peers`", os.EX_UNAVAILABLE)
-        if not self._admission.has_slot(is_leaf=False, links=self._counted()):
-            raise UserError(
-                "no slot is free for another link", "close one, or raise network.max_links", os.EX_UNAVAILABLE
-            )
+        if (objection := self._objection(address)) is not None:
+            return defer.fail(objection)
         outcome: Deferred[dict[str, object]] = Deferred(lambda _: self.close(link, DropReason.USER_CLOSED))
         link = self._dial(address)
         if link in self._all:
@@ -171,6 +168,14 @@ class Links:
         else:
             outcome.errback(UserError(f"no link to {address}: {link.closed_for[1]}", "", os.EX_UNAVAILABLE))
         return outcome
+
+    def _objection(self, address: Address) -> UserError | None:
+        if any(address in (link.reached_at, link.dialled) for link in self._all if link.phase is not Phase.CLOSING):
+            return UserError(f"a link to {address} is open or being opened", "see `gnutella peers`", os.EX_UNAVAILABLE)
+        if not self._admission.has_slot(is_leaf=False, links=self._counted()):
+            hint = "close one, or raise network.max_links"
+            return UserError("no slot is free for another link", hint, os.EX_UNAVAILABLE)
+        return None
 
     def disconnect(self, text: str) -> dict[str, object]:
         """Close the link whose row of `peers` says `text` (its address or number); its last row.  UserError (exit 1)."""

@@ -53,10 +53,11 @@ class _Server:
 class PeerTls:
     """What `transport.startTLS` wants: `client` for links we dialled, `server` for links that dialled us.
 
-    Reads or makes DIR/tls (mode 700).  UserError when the directory cannot be used.
+    `node_directory` is the node's own; its folder tls (mode 700) is read or made.  UserError when that cannot be used.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, node_directory: Path) -> None:
+        directory = node_directory / "tls"
         try:
             certificate = _kept(directory, "node.pem", _make_certificate)
             parameters = _kept(directory, "dh.pem", _dh_parameters)
