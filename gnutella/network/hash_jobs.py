@@ -5,7 +5,7 @@ and reads them).  A step handles one block, so that a check of arriving data wai
 file.  Urgency: ranges that just arrived, then SHA-1s catching up, then whole files; within each, first come first served.
 
 Requests carry `id`, `op` and the operation's own fields:
-    file    path, size, mtime_ns (or None)                      -> sha1, tth, tree, size, mtime_ns
+    file    path, size, mtime_ns (or None)                      -> sha1, tth, tree, size
     verify  path, offset, length, node_size, handle, expected   -> nodes, sha1_offset
     sha1    path, handle, upto, digest                          -> sha1_offset, digest
     cancel, close (handle): no reply
@@ -131,7 +131,6 @@ class HashJobs:
             "tth": found.tth.hex(),
             "tree": found.tree.hex(),
             "size": found.size,
-            "mtime_ns": before.st_mtime_ns,
         }
 
     def _verify(self, request: Request) -> Job:

@@ -43,13 +43,6 @@ class HashingStopped(GnutellaError):
 
 
 @dataclass(frozen=True, slots=True)
-class HashedFile(FileHash):
-    """The names of a file, and its time of change (nanoseconds) when it was read."""
-
-    mtime_ns: int
-
-
-@dataclass(frozen=True, slots=True)
 class Verified:
     """The nodes of a range, and how far the SHA-1 given along has come (0 without one)."""
 
@@ -124,18 +117,18 @@ class HashWorkers:
         size: int | None = None,
         mtime_ns: int | None = None,
         progress: Callable[[int], object] | None = None,
-    ) -> Deferred[HashedFile]:
+    ) -> Deferred[FileHash]:
         """SHA-1, TTH and the served level of the tree, in one read.
 
         FileChanged if the file is not of that `size` and `mtime_ns` (where given) or changes while it is read; FileUnreadable
         if it is gone, forbidden or no regular file.  `progress(bytes done)` is called every 4 MiB.  Cancelling stops the work.
         """
 
-        async def ask() -> HashedFile:
+        async def ask() -> FileHash:
             request = {"op": "file", "path": path, "size": size, "mtime_ns": mtime_ns}
             found = await self.submit(request, progress)
             sha1, tth, tree = (bytes.fromhex(found[key]) for key in ("sha1", "tth", "tree"))
-            return HashedFile(sha1, tth, tree, found["size"], found["mtime_ns"])
+            return FileHash(sha1, tth, tree, found["size"])
 
         return Deferred.fromCoroutine(ask())
 

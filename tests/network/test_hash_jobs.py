@@ -70,7 +70,6 @@ def test_a_file_gets_all_its_names(shared: str) -> None:
         "tth": names.tth.hex(),
         "tree": names.tree.hex(),
         "size": len(CONTENT),
-        "mtime_ns": info.st_mtime_ns,
     }
 
 
