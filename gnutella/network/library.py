@@ -119,6 +119,11 @@ class LibraryService:
         """Read what is kept, then begin the first walk and return; the catalog grows meanwhile."""
         for directory in await self._store.run(library_store.load_shares):
             self._sources.setdefault(directory, "runtime")
+        for directory in [
+            path for path, source in self._sources.items() if source != "incoming" and self._is_private(path)
+        ]:
+            self._log.warn("not sharing {path}: it is the node's own", path=repr(directory)[:300])
+            del self._sources[directory]
         await self.counts.start()
         if self._settings.watch:
             self._watch = TreeWatch.open(self._reactor, self._event)
@@ -214,7 +219,7 @@ class LibraryService:
         path = os.path.realpath(os.path.expanduser(directory))
         if not os.path.isdir(path):
             raise UserError(f"{directory!r} is no directory", "name an existing one")
-        if path == "/" or any(path == private or path.startswith(private + "/") for private in self._private):
+        if path == "/" or self._is_private(path):
             raise UserError(f"{directory!r} cannot be shared", "it holds what is nobody else's business; name another")
         if not os.access(path, os.R_OK | os.X_OK):
             raise UserError(f"{directory!r} cannot be read", "check its permissions", os.EX_NOPERM)
@@ -269,6 +274,9 @@ class LibraryService:
         self._live.accept(found, (sha1, tth))
         await self._live.publish()
 
+    def _is_private(self, path: str) -> bool:
+        return any(path == private or path.startswith(private + "/") for private in self._private)
+
     # -- what there is to look at ----------------------------------------------------------------------------------------
 
     def _rules(self) -> Rules:
@@ -317,12 +325,16 @@ class LibraryService:
                 else:
                     await self._look_at(inbox)
                 await self._live.publish()
-                for done in waiting:
-                    done.callback(None)
-                waiting = []
+                while waiting:
+                    waiting.pop().callback(None)
+        except BaseException:
+            while waiting and not self._is_stopped:
+                waiting.pop().errback(Failure())
+            raise
         finally:
             self._is_updating = False
             self._waiting.extend(waiting)
+            self._schedule_walk()
 
     def _tell_waiting(self) -> None:
         waiting, self._waiting = self._waiting, []
@@ -345,7 +357,6 @@ class LibraryService:
             await self._store.run(lambda connection: library_store.drop_hashes(connection, forgotten))
         self._refused = walk.refused
         self.is_ready = True
-        self._schedule_walk()
 
     def _schedule_walk(self) -> None:
         every_s = self._settings.rescan_s

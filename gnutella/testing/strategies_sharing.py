@@ -37,16 +37,9 @@ def libraries(draw: st.DrawFn, max_files: int = 12) -> list[SharedFile]:
 def shared_file(index: int, name: str, content: int | None = None) -> SharedFile:
     """A hashed file in /share; equal `content` means equal bytes (default: its own)."""
     sha1 = hashlib.sha1(b"%d" % (index if content is None else content), usedforsecurity=False).digest()
+    place, mtime = f"d{index}/{name}", 1_700_000_000 + index
     return SharedFile(
-        index,
-        name,
-        1000 + index,
-        1_700_000_000 + index,
-        f"/share/d{index}/{name}",
-        sha1,
-        None,
-        f"d{index}/{name}",
-        "/share",
+        index, name, 1000 + index, mtime, f"/share/{place}", sha1, None, place, "/share", mtime * 1_000_000_000 + 5
     )
 
 
