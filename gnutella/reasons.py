@@ -93,6 +93,8 @@ class DropReason(Enum):
     FILE_CHANGED = "file_changed", 0, 503, "the file changed on disk since it was hashed"
     HTTP_IDLE = "http_idle", 0, 408, "a kept-alive connection was idle for too long"
     # -- downloads: a source is dropped or rested ----------------------------------------------------------------------
+    PUSH_UNANSWERED = "push_unanswered", 0, 0, "the source did not call after a push, or no push can reach it"
+    PUSH_LIMIT = "push_limit", 0, 0, "pushes ask us to call more often than we do"
     SOURCE_REFUSED = "source_refused", 0, 0, "the source answered with a permanent error"
     SOURCE_BUSY = "source_busy", 0, 0, "the source is busy or queued us"
     SOURCE_BROKE = "source_broke", 0, 0, "the connection to the source broke"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 from gnutella.errors import GnutellaError
@@ -20,8 +19,6 @@ from gnutella.protocol.urn import b32encode
 from gnutella.units import format_size
 
 SUFFIX = ".part"
-#: Names tried for a finished file before giving up; each try means that somebody took the name in between.
-MAX_NAMES = 100
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 #: Reasons for which a hard link cannot be made although the names are fine: FAT, some network mounts, some containers.
@@ -116,27 +113,21 @@ def _reserve(fd: int, size: int) -> None:
         os.ftruncate(fd, size)  # file systems that cannot reserve: a full disk shows while writing instead
 
 
-def publish(part: PartialFile, choose: Callable[[], str], announce: Callable[[str], None]) -> str:
-    """Give a complete partial file its name and remove the partial one; the path it got.
+def place(part: PartialFile, target: str) -> bool:
+    """Give a complete partial file the name `target` and remove the partial one; False when that name is taken.
 
-    `choose` gives a free path in the directory of finished files; `announce` records it durably before it comes into being,
-    so that a crash in between is understood (`find_published`).
+    The caller has recorded `target` durably before, so that a crash in between is understood (`find_placed`).
     """
     part.sync()
     try:
-        for _ in range(MAX_NAMES):
-            target = choose()
-            announce(target)
-            try:
-                _link(part.path, target)
-            except FileExistsError:
-                continue
-            sync_directory(os.path.dirname(target))
-            part.path.unlink(missing_ok=True)
-            return target
+        _link(part.path, target)
+        sync_directory(os.path.dirname(target))
+        part.path.unlink(missing_ok=True)
+    except FileExistsError:
+        return False
     except OSError as error:
         raise disk_trouble(error, part.path, part.size) from None
-    raise DiskTrouble(f"no free name for the file in {os.path.dirname(target)!r}")
+    return True
 
 
 def _link(source: Path, target: str) -> None:
@@ -159,7 +150,7 @@ def sync_directory(directory: str) -> None:
         os.close(fd)
 
 
-def find_published(part_path: Path, announced: str, size: int) -> bool:
+def find_placed(part_path: Path, announced: str, size: int) -> bool:
     """After a restart: whether `announced` is the finished file, of which then only the partial name may have to go.
 
     True when both names are one file, or when only the announced one is there with the right size (its content is hashed by

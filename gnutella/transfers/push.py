@@ -8,6 +8,7 @@ make us call somewhere, since a push names any address that its sender likes.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -64,6 +65,10 @@ class PendingPushes(Generic[T]):
     def withdraw(self, ticket: T) -> None:
         """Wait no longer for that ticket."""
         self._waiting = [pending for pending in self._waiting if pending.ticket is not ticket]
+
+    def discard(self, is_unwanted: Callable[[T], bool]) -> None:
+        """Wait no longer for these tickets."""
+        self._waiting = [pending for pending in self._waiting if not is_unwanted(pending.ticket)]
 
     def __len__(self) -> int:
         return len(self._waiting)

@@ -61,12 +61,20 @@ class Source:
     try_push: bool = False
     #: Where its tiger tree is, from X-Thex-URI; None when unknown or of no use.
     tree_path: str | None = None
+    tree_root: bytes | None = None
+    #: Where it redirected us to on the same host.
+    path: str | None = None
     has_no_tree: bool = False
 
     @property
     def label(self) -> str:
         """For people: its address, or its servent id."""
         return str(self.address) if self.address else (self.servent_id.hex() if self.servent_id else "?")
+
+    @property
+    def can_ask_by_index(self) -> bool:
+        """Whether /get/<index>/<name> is left to be tried."""
+        return not self.by_index and self.index is not None and bool(self.name)
 
     @property
     def can_push(self) -> bool:

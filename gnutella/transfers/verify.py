@@ -43,7 +43,7 @@ class LeafCheck:
         self.size = size
         self.leaf = leaf
         self.verified = verified or RangeSet()
-        self._nodes = nodes
+        self.nodes = nodes
         self._pending = RangeSet()
         self._writers: dict[int, set[int]] = {}
         self._failed: dict[int, set[int]] = {}
@@ -83,7 +83,7 @@ class LeafCheck:
         for number, found in enumerate(hashes, first):
             span = Span(number * self.leaf, min((number + 1) * self.leaf, self.size))
             writers = self._writers.pop(number, set())
-            if found == self._nodes[number]:
+            if found == self.nodes[number]:
                 verdict.good.append(span)
                 self.verified.add(*span)
                 self._failed.pop(number, None)
