@@ -15,6 +15,7 @@ wire and may be cut anywhere (`fragment`).  A wire with a capacity blocks its se
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from random import Random
@@ -87,6 +88,8 @@ class Overlay:
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
         self.watchers: list[Watcher] = []
+        #: Messages by kind that arrived nowhere, since their link was closed meanwhile.
+        self.lost: Counter[int] = Counter()
         self._rng = rng
         self._settings = settings or RoutingSettings()
         self._fragment = fragment
@@ -179,6 +182,11 @@ class Overlay:
             self.step()
         raise AssertionError("messages travel for ever")
 
+    @property
+    def waiting(self) -> int:
+        """Arrivals and ticks that are still to come."""
+        return len(self._queue)
+
     def step(self) -> None:
         """The next thing that happens."""
         self.now, _, action = heapq.heappop(self._queue)
@@ -221,8 +229,8 @@ class Overlay:
     def _arrive(self, end: End, data: bytes) -> None:
         peer = end.peer
         end.in_flight_bytes -= len(data)
+        self._watch(end, data)
         if peer.is_open:
-            self._watch(end, data)
             self.execute(peer.node, peer.node.router.receive(peer.link, data, self.now))
         if end.is_open and end.is_blocked and end.in_flight_bytes * 2 <= (end.capacity_bytes or 0):
             end.is_blocked = False
@@ -233,6 +241,9 @@ class Overlay:
         whole = 0
         for frame in frames(data):
             whole = frame.end
+            if not end.peer.is_open:
+                self.lost[frame.kind] += 1
+                continue
             for watcher in self.watchers:
                 watcher(end.peer.node, end.peer.link, frame)
         end.partial = data[whole:]

@@ -1,0 +1,115 @@
+"""The host cache: whom to dial first, whom not yet, whom never again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnutella.routing.hosts import FIRST_BACK_OFF_S, MAX_BACK_OFF_S, MAX_FAILURES, HostCache
+from gnutella.units import Address
+
+
+def host(number: int) -> Address:
+    return Address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 6346)
+
+
+GOOD, BETTER, NEW, ULTRA, BAD = (host(number) for number in range(5))
+
+
+def test_success_comes_before_novelty_and_failure_last() -> None:
+    hosts = HostCache()
+    for address in (BAD, NEW, GOOD, BETTER):
+        hosts.learn(address, 1.0)
+    hosts.learn(ULTRA, 1.0, is_ultrapeer=True, daily_uptime_s=3600)
+    hosts.worked(GOOD, 10.0)
+    hosts.worked(BETTER, 20.0)
+    hosts.failed(BAD, 30.0)
+    assert hosts.choose(9, 1000.0) == [BETTER, GOOD, ULTRA, NEW, BAD]
+    assert hosts.choose(2, 1000.0, exclude={BETTER}) == [GOOD, ULTRA]
+    assert hosts.to_tell(9) == [BETTER, GOOD, ULTRA, NEW]
+
+
+def test_a_failed_host_rests_twice_as_long_each_time() -> None:
+    hosts = HostCache()
+    now = 1.0
+    hosts.worked(GOOD, now)
+    for failures in range(10):
+        hosts.failed(GOOD, now)
+        rest = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2**failures)
+        assert hosts.choose(1, now + rest - 1) == []
+        assert hosts.choose(1, now + rest) == [GOOD]
+        now += rest
+    hosts.worked(GOOD, now)
+    hosts.failed(GOOD, now)
+    assert hosts.choose(1, now + FIRST_BACK_OFF_S) == [GOOD], "a success forgives"
+
+
+def test_a_host_that_never_works_is_forgotten() -> None:
+    hosts = HostCache()
+    hosts.learn(BAD, 0.0)
+    for _ in range(MAX_FAILURES):
+        hosts.failed(BAD, 0.0)
+    assert BAD not in hosts
+    hosts.failed(BAD, 0.0)
+    assert len(hosts) == 0
+
+
+def test_a_told_back_off_overrides_ours() -> None:
+    hosts = HostCache()
+    hosts.learn(BAD, 0.0)
+    hosts.failed(BAD, 0.0, back_off_s=1800.0)
+    assert hosts.choose(1, 1799.0) == []
+    assert hosts.choose(1, 1800.0) == [BAD]
+
+
+def test_learning_says_what_is_new_and_forgetting_forgets() -> None:
+    hosts = HostCache()
+    assert hosts.learn(NEW, 0.0)
+    assert not hosts.learn(NEW, 1.0)
+    hosts.forget(NEW)
+    assert NEW not in hosts
+
+
+def test_the_worst_go_when_it_is_full() -> None:
+    hosts = HostCache(max_hosts=50)
+    for number in range(50):
+        hosts.learn(host(number), float(number))
+    hosts.worked(host(0), 60.0)
+    hosts.failed(host(49), 60.0)
+    for number in range(50, 60):
+        hosts.learn(host(number), 61.0)
+        assert len(hosts) <= 50
+    assert host(0) in hosts
+    assert host(49) not in hosts
+    assert host(1) not in hosts, "of those nobody tried, the ones not heard of for longest"
+
+
+def test_rows_bring_everything_back_after_a_restart() -> None:
+    hosts = HostCache()
+    hosts.worked(GOOD, 5.0)
+    hosts.learn(ULTRA, 6.0, is_ultrapeer=True, daily_uptime_s=77)
+    hosts.learn(BAD, 7.0)
+    hosts.failed(BAD, 7.0)
+    again = HostCache()
+    again.learn(ULTRA, 9.0)
+    again.load(hosts.rows())
+    assert {row[:2]: row[2:] for row in again.rows()} == {
+        GOOD: (5.0, 5.0, 0, False, None),
+        ULTRA: (9.0, 0.0, 0, False, None),
+        BAD: (7.0, 0.0, 1, False, None),
+    }
+    assert again.choose(9, 0.0) == [GOOD, ULTRA, BAD]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("learn", "worked", "failed", "forget")), st.integers(0, 30)), max_size=120))
+def test_it_never_holds_more_than_its_bound_and_chooses_only_what_it_holds(steps: list[tuple[str, int]]) -> None:
+    hosts = HostCache(max_hosts=12)
+    for now, (what, number) in enumerate(steps):
+        if what == "forget":
+            hosts.forget(host(number))
+        else:
+            getattr(hosts, what)(host(number), float(now))
+        assert len(hosts) <= 12
+    chosen = hosts.choose(100, 1e9)
+    assert len(chosen) == len(set(chosen)) == len(hosts)
+    assert all(address in hosts for address in chosen)

@@ -1,0 +1,306 @@
+"""Pings and pongs: who lives, who else is there, and what nobody asked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from gnutella import VENDOR_CODE
+from gnutella.protocol.kinds import PING, PONG, encode_header
+from gnutella.protocol.message import Pong, encode
+from gnutella.reasons import DropReason
+from gnutella.routing.events import HostLearned
+from gnutella.routing.pings import MAX_PONGS_TAKEN, MAX_SILENT_PINGS, REFRESH_TTL
+from gnutella.routing.pongs import MAX_PONGS_GIVEN, CachedPong, PongCache
+from gnutella.routing.router import LinkInfo, Router
+from gnutella.settings import RoutingSettings
+from gnutella.testing.routers import OWN_ADDRESS, Shelf, closes_of, events_of, guid_of, make_router, open_links, sent_by
+from gnutella.units import Address, Guid, LinkId
+
+A, B = LinkId(0), LinkId(1)
+INTERVAL_S = RoutingSettings().ping_interval_s
+
+
+def ping_bytes(number: int = 1, *, ttl: int = 3, hops: int = 0, payload: bytes = b"") -> bytes:
+    return encode_header(guid_of(number), PING, ttl, hops, len(payload)) + payload
+
+
+def opened(router: Router, link: LinkId, **info: object) -> Guid:
+    """Open a link; gives the GUID of the first ping of ours."""
+    fields = {"host": f"10.1.1.{link + 1}", "local_host": OWN_ADDRESS.host, **info}
+    (frames,) = sent_by(router.link_opened(link, LinkInfo(**fields), 0.0)).values()  # type: ignore[arg-type]
+    return next(frame.guid for frame in frames if frame.kind == PING)
+
+
+def pong_bytes(guid: Guid, last: int = 9, *, ttl: int = 1, hops: int = 0, address: Address | None = None) -> bytes:
+    return encode(guid, ttl, hops, Pong(address or Address(f"10.3.3.{last}", 6346), 7, 70))
+
+
+# -- what pings get ----------------------------------------------------------------------------------------------------
+
+
+def test_an_alive_ping_gets_exactly_our_own_pong_however_often_it_comes() -> None:
+    router = make_router(["a.txt", "b.txt"])
+    guid = opened(router, A)
+    opened(router, B)
+    router.receive(A, pong_bytes(guid), 1.0)
+    for number in range(5):
+        (frame,) = sent_by(router.receive(B, ping_bytes(number, ttl=1), 2.0))[B]
+        assert (frame.kind, frame.ttl, frame.hops, frame.guid) == (PONG, 1, 0, guid_of(number))
+        pong = Pong.decode(frame.payload)
+        assert (pong.address, pong.files, pong.kbytes) == (OWN_ADDRESS, 2, 2)
+        assert pong.vendor == VENDOR_CODE
+
+
+def test_a_ping_is_never_forwarded() -> None:
+    router = make_router()
+    open_links(router, 3)
+    for ttl, hops in ((1, 0), (2, 0), (7, 0), (5, 3)):
+        assert set(sent_by(router.receive(A, ping_bytes(ttl, ttl=ttl, hops=hops), 10.0 * ttl))) <= {A}
+
+
+def test_other_pings_get_our_pong_and_cached_ones_of_other_links() -> None:
+    router = make_router()
+    guids = {link: opened(router, link) for link in (A, B)}
+    for last in range(15):
+        router.receive(A, pong_bytes(guids[A], last, hops=2), 1.0)
+        router.receive(B, pong_bytes(guids[B], 100 + last), 1.0)
+    sent = sent_by(router.receive(B, ping_bytes(77, ttl=4, hops=2), 2.0))[B]
+    assert [(frame.kind, frame.guid, frame.ttl) for frame in sent] == [(PONG, guid_of(77), 3)] * (1 + MAX_PONGS_GIVEN)
+    addresses = [Pong.decode(frame.payload).address for frame in sent]
+    assert addresses == [OWN_ADDRESS, *(Address(f"10.3.3.{last}", 6346) for last in range(14, 4, -1))]
+    assert [frame.hops for frame in sent] == [0] + [3] * MAX_PONGS_GIVEN
+
+
+def test_a_crawler_ping_gets_our_neighbours_only() -> None:
+    router = make_router()
+    guids = {link: opened(router, link) for link in (A, B)}
+    router.receive(A, pong_bytes(guids[A], 1, hops=0) + pong_bytes(guids[A], 2, hops=1), 1.0)
+    sent = sent_by(router.receive(B, ping_bytes(ttl=2), 2.0))[B]
+    assert [Pong.decode(frame.payload).address.host for frame in sent] == [OWN_ADDRESS.host, "10.3.3.1"]
+
+
+def test_the_asker_is_not_told_its_own_address() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    opened(router, B, listen=Address("10.3.3.9", 6346))
+    router.receive(A, pong_bytes(guid, 9), 1.0)
+    assert len(sent_by(router.receive(B, ping_bytes(), 2.0))[B]) == 1
+
+
+def test_pings_that_ask_for_pongs_are_limited_to_one_a_second() -> None:
+    router = make_router()
+    open_links(router, 1)
+    assert A in sent_by(router.receive(A, ping_bytes(1), 1.0))
+    assert sent_by(router.receive(A, ping_bytes(2), 1.9)) == {}
+    assert A in sent_by(router.receive(A, ping_bytes(3), 2.0))
+    assert router.counters.dropped() == {"rate": 1}
+
+
+def test_a_node_that_takes_no_links_tells_its_address_only_to_alive_pings() -> None:
+    router = make_router()
+    open_links(router, 1)
+    router.self.accepts_links = False
+    assert sent_by(router.receive(A, ping_bytes(1), 1.0)) == {}
+    assert A in sent_by(router.receive(A, ping_bytes(2, ttl=1), 1.0))
+
+
+def test_pongs_go_without_ggep_to_peers_that_do_not_read_it() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    opened(router, B, reads_ggep=False)
+    rich = Pong(Address("10.3.3.1", 1), 1, 1, Pong.decode(_own_payload(router)).ggep)
+    router.receive(A, encode(guid, 1, 0, rich), 1.0)
+    sent = sent_by(router.receive(B, ping_bytes(), 2.0))[B]
+    assert [frame.length for frame in sent] == [14, 14]
+
+
+def _own_payload(router: Router) -> bytes:
+    return sent_by(router.receive(A, ping_bytes(50, ttl=1), 0.5))[A][0].payload
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (ping_bytes(ttl=0), DropReason.TTL_ZERO),
+        (ping_bytes(ttl=3, hops=200), DropReason.TTL_TOO_HIGH),
+        (ping_bytes(payload=b"\x00\x02"), DropReason.BAD_PING),
+        (ping_bytes(payload=b"\xc3\xff"), DropReason.BAD_GGEP),
+    ],
+)
+def test_bad_pings_get_nothing(message: bytes, reason: DropReason) -> None:
+    router = make_router()
+    open_links(router, 1)
+    assert sent_by(router.receive(A, message, 1.0)) == {}
+    assert router.counters.dropped() == {reason.value: 1}
+
+
+def test_the_pong_tells_a_new_library_and_a_changed_self() -> None:
+    router = make_router()
+    open_links(router, 1)
+    _own_payload(router)
+    shelf = Shelf(["a", "b", "c"])
+    shelf.kbytes = 64
+    router.set_library(shelf)
+    pong = Pong.decode(sent_by(router.receive(A, ping_bytes(51, ttl=1), 1.0))[A][0].payload)
+    assert (pong.files, pong.kbytes) == (3, 63), "a power of two would say that we are an ultrapeer"
+    router.self.daily_uptime_s = 7200
+    router.self_changed()
+    pong = Pong.decode(sent_by(router.receive(A, ping_bytes(52, ttl=1), 1.0))[A][0].payload)
+    assert pong.daily_uptime_s == 7200
+
+
+# -- pongs that come ---------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_plausible_pong_is_learned_once() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    (event,) = events_of(router.receive(A, pong_bytes(guid, 4), 1.0))
+    assert event == HostLearned(Address("10.3.3.4", 6346), 7, 70, False, None)
+    assert events_of(router.receive(A, pong_bytes(guid, 4), 1.1)) == []
+
+
+def learned(router: Router, message: bytes) -> list[object]:
+    return [event for event in events_of(router.receive(A, message, 1.0)) if isinstance(event, HostLearned)]
+
+
+@pytest.mark.parametrize(
+    ("address", "allow_private", "reason"),
+    [
+        (Address("10.3.3.3", 0), True, DropReason.BOGUS_PONG),
+        (Address("224.0.0.1", 80), True, DropReason.BOGUS_PONG),
+        (Address("0.0.0.0", 80), True, DropReason.BOGUS_PONG),
+        (Address("192.168.0.1", 6346), False, DropReason.BOGUS_PONG),
+        (OWN_ADDRESS, True, DropReason.OWN_MESSAGE),
+    ],
+)
+def test_bogus_pongs_are_not_learned(address: Address, allow_private: bool, reason: DropReason) -> None:
+    router = make_router(allow_private=allow_private)
+    guid = opened(router, A)
+    assert learned(router, pong_bytes(guid, address=address)) == []
+    assert router.counters.dropped() == {reason.value: 1}
+    assert router.table_sizes()["pongs"] == 0
+
+
+def test_pongs_nobody_asked_for_are_not_learned() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    opened(router, B)
+    assert learned(router, pong_bytes(guid_of(123))) == []
+    assert router.receive(B, pong_bytes(guid), 1.0) == [], "the ping went to A, not to B"
+    assert router.counters.dropped() == {"unrequested_pong": 2}
+
+
+def test_one_ping_takes_a_limited_number_of_pongs() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    for last in range(MAX_PONGS_TAKEN + 3):
+        router.receive(A, pong_bytes(guid, last + 1), 1.0)
+    assert router.counters.dropped() == {"rate": 3}
+
+
+def test_an_old_ping_takes_no_pongs_any_more() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    for now in (120.0, 240.0):
+        router.tick(now)
+    assert learned(router, pong_bytes(guid)) == []
+    assert router.counters.drops[DropReason.UNREQUESTED_PONG] == 1
+
+
+def test_the_pong_of_a_leaf_says_only_that_it_lives() -> None:
+    router = make_router()
+    guid = opened(router, A, is_leaf=True)
+    assert learned(router, pong_bytes(guid)) == []
+    assert router.counters.dropped() == {}
+
+
+@pytest.mark.parametrize("payload", [b"", b"\0" * 13, bytes(14) + b"\0junk"])
+def test_unreadable_pongs_are_counted(payload: bytes) -> None:
+    router = make_router()
+    guid = opened(router, A)
+    router.receive(A, encode_header(guid, PONG, 1, 0, len(payload)) + payload, 1.0)
+    assert router.counters.dropped() == {"bad_pong": 1}
+
+
+# -- our own pings -----------------------------------------------------------------------------------------------------
+
+
+def pings_to(router: Router, now: float) -> dict[int, list[int]]:
+    """Link -> TTLs of the pings of one tick."""
+    return {link: [frame.ttl for frame in got] for link, got in sent_by(router.tick(now)).items()}
+
+
+def test_links_are_refreshed_at_the_interval() -> None:
+    router = make_router()
+    open_links(router, 1)
+    router.link_opened(B, LinkInfo("10.1.1.2", OWN_ADDRESS.host, is_leaf=True), 0.0)
+    assert pings_to(router, INTERVAL_S * 0.89) == {}
+    for link in (A, B):
+        router.receive(link, ping_bytes(ttl=1), INTERVAL_S)
+    assert pings_to(router, INTERVAL_S * 1.11) == {A: [REFRESH_TTL], B: [1]}
+
+
+def test_a_silent_link_gets_alive_pings_and_is_closed_after_six() -> None:
+    router = make_router()
+    open_links(router, 1)
+    alive = 0
+    closed: dict[LinkId, DropReason] = {}
+    now = 0.0
+    while not closed and now < 20 * INTERVAL_S:
+        now += 1.0
+        actions = router.tick(now)
+        for frame in sent_by(actions).get(A, []):
+            alive += frame.ttl == 1
+        closed = closes_of(actions)
+    assert closed == {A: DropReason.NO_ALIVE_REPLY}
+    assert alive == MAX_SILENT_PINGS
+    assert router.links() == []
+
+
+def test_any_message_is_a_sign_of_life() -> None:
+    router = make_router()
+    open_links(router, 1)
+    now = 0.0
+    while now < 20 * INTERVAL_S:
+        now += 1.0
+        assert closes_of(router.tick(now)) == {}
+        if now % (3 * INTERVAL_S) == 0:
+            router.receive(A, ping_bytes(int(now), ttl=1), now)
+    assert router.links() == [A]
+
+
+# -- the cache ---------------------------------------------------------------------------------------------------------
+
+
+def cached(number: int, link: int = 0, time: float = 0.0, hops: int = 1) -> CachedPong:
+    return CachedPong(Address(f"10.4.{number >> 8}.{number & 255}", 6346), b"", LinkId(link), hops, time)
+
+
+def test_the_cache_is_bounded_as_a_whole_and_for_each_link() -> None:
+    cache = PongCache(60.0, max_pongs=10, max_per_link=4)
+    for number in range(50):
+        cache.put(cached(number, link=number % 2))
+    assert len(cache) == 8
+    for number in range(50, 100):
+        cache.put(cached(number, link=number % 20))
+    assert len(cache) == 10
+
+
+def test_a_link_that_tells_a_known_address_takes_it_over() -> None:
+    cache = PongCache(60.0, max_per_link=2)
+    assert cache.put(cached(1, link=0, time=0.0))
+    assert not cache.put(cached(1, link=1, time=1.0))
+    assert [pong.link for pong in cache.choose(LinkId(0), None, 1.0)] == [1]
+    assert cache.choose(LinkId(1), None, 1.0) == []
+
+
+def test_old_entries_are_neither_given_nor_kept() -> None:
+    cache = PongCache(60.0)
+    cache.put(cached(1, time=0.0))
+    cache.put(cached(2, time=30.0))
+    assert len(cache.choose(LinkId(9), None, 61.0)) == 1
+    cache.tick(61.0)
+    assert len(cache) == 1
+    cache.tick(91.0)
+    assert len(cache) == 0

@@ -1,0 +1,129 @@
+"""Messages of one link alone: Bye, vendor messages, route tables, unknown kinds; and what a link starts with."""
+
+from __future__ import annotations
+
+import pytest
+
+from gnutella.protocol.kinds import BYE, HSEP, PING, ROUTE_TABLE, VENDOR, encode_header
+from gnutella.protocol.message import Bye, RouteReset, VendorMessage, encode
+from gnutella.protocol.vendor import MessagesSupported, body_of
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action, Close
+from gnutella.routing.events import ByeReceived
+from gnutella.routing.link import MAX_BAD
+from gnutella.routing.router import LinkInfo
+from gnutella.testing.routers import (
+    OWN_ADDRESS,
+    closes_of,
+    events_of,
+    guid_of,
+    make_router,
+    open_links,
+    query_bytes,
+    sent_by,
+)
+from gnutella.units import LinkId
+
+A, B = LinkId(0), LinkId(1)
+
+
+def message(kind: int, payload: bytes) -> bytes:
+    return encode_header(guid_of(3), kind, 1, 0, len(payload)) + payload
+
+
+def test_messages_supported_comes_before_everything_else_when_the_peer_reads_it() -> None:
+    router = make_router()
+    sent = sent_by(router.link_opened(A, LinkInfo("10.1.1.1", OWN_ADDRESS.host, vendor_messages=True), 0.0))[A]
+    assert [frame.kind for frame in sent] == [VENDOR, PING]
+    assert (sent[0].ttl, sent[0].hops) == (1, 0)
+    body = body_of(VendorMessage.decode(sent[0].payload))
+    assert body == MessagesSupported(((bytes(4), 10, 0),))
+    sent = sent_by(router.link_opened(B, LinkInfo("10.1.1.2", OWN_ADDRESS.host), 0.0))[B]
+    assert [frame.kind for frame in sent] == [PING]
+
+
+def test_a_bye_is_told_and_ends_the_link() -> None:
+    router = make_router()
+    open_links(router, 2)
+    bye = encode(guid_of(1), 1, 0, Bye(201, "bored"))
+    actions = router.receive(A, bye + query_bytes(), 1.0)
+    assert events_of(actions) == [ByeReceived(A, 201, "bored")]
+    assert sent_by(actions) == {}, "what follows a Bye is not read"
+    assert router.links() == [B]
+    assert router.link_closed(A, 1.1) == []
+
+
+def test_an_unreadable_bye_ends_the_link_too() -> None:
+    router = make_router()
+    open_links(router, 1)
+    events = events_of(router.receive(A, message(BYE, b"\1"), 1.0))
+    assert ByeReceived(A, 0, "") in events
+    assert router.links() == []
+
+
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [
+        (message(0x77, b"what"), DropReason.UNKNOWN_KIND),
+        (message(0x41, b""), DropReason.UNKNOWN_KIND),
+        (message(VENDOR, b"GTKG"), DropReason.BAD_VENDOR),
+        (message(VENDOR, b"BEAR\4\0\1\0"), DropReason.BAD_VENDOR),
+        (message(ROUTE_TABLE, b"\7"), DropReason.BAD_ROUTE_TABLE),
+        (message(ROUTE_TABLE, b""), DropReason.BAD_ROUTE_TABLE),
+        (message(HSEP, b"x"), DropReason.BAD_HSEP),
+    ],
+)
+def test_what_cannot_be_read_is_counted(wire: bytes, reason: DropReason) -> None:
+    router = make_router()
+    open_links(router, 2)
+    assert sent_by(router.receive(A, wire, 1.0)) == {}
+    assert router.counters.dropped() == {reason.value: 1}
+
+
+def test_too_many_unreadable_messages_close_the_link() -> None:
+    router = make_router()
+    open_links(router, 2)
+    junk = message(0x77, b"junk")
+    assert closes_of(router.receive(A, junk * MAX_BAD, 1.0)) == {}
+    assert closes_of(router.receive(A, junk, 1.0)) == {A: DropReason.TOO_MANY_BAD}
+
+
+def test_a_few_unreadable_messages_among_many_are_forgiven() -> None:
+    router = make_router()
+    open_links(router, 2)
+    for number in range(40):
+        good = b"".join(query_bytes(guid=guid_of(number * 100 + n)) for n in range(30))
+        assert closes_of(router.receive(A, good + message(0x77, b"junk"), 1.0)) == {}
+    assert router.counters.drops[DropReason.UNKNOWN_KIND] == 40
+
+
+class Recorder:
+    """An extension that notes what it is given and closes a link on a vendor message."""
+
+    def __init__(self) -> None:
+        self.got: list[tuple[LinkId, int, bytes]] = []
+
+    def link_message(self, link: LinkId, kind: int, payload: bytes, now: float) -> list[Action]:
+        self.got.append((link, kind, payload))
+        return [Close(link, DropReason.USER_CLOSED)] if kind == VENDOR else []
+
+
+def test_readable_messages_go_to_the_extension_and_its_actions_are_given_back() -> None:
+    router = make_router()
+    recorder = Recorder()
+    router.set_extension(recorder, [(b"BEAR", 4, 1)])
+    first = sent_by(router.link_opened(A, LinkInfo("10.1.1.1", OWN_ADDRESS.host, vendor_messages=True), 0.0))[A][0]
+    assert body_of(VendorMessage.decode(first.payload)) == MessagesSupported(((bytes(4), 10, 0), (b"BEAR", 4, 1)))
+    reset = RouteReset(65536, 7).encode()
+    hops_flow = b"BEAR\4\0\1\0\5"
+    actions = router.receive(A, message(ROUTE_TABLE, reset) + message(VENDOR, hops_flow), 1.0)
+    assert recorder.got == [(A, ROUTE_TABLE, reset), (A, VENDOR, hops_flow)]
+    assert closes_of(actions) == {A: DropReason.USER_CLOSED}
+
+
+def test_without_an_extension_they_are_read_and_let_be() -> None:
+    router = make_router()
+    open_links(router, 1)
+    assert router.receive(A, message(ROUTE_TABLE, RouteReset(65536, 7).encode()), 1.0) == []
+    assert router.counters.dropped() == {}
+    assert router.counters.messages[ROUTE_TABLE].rx == 1
