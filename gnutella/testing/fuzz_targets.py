@@ -272,7 +272,7 @@ def _thex(data: bytes) -> None:
     assert tree.root == _TREE.root
 
 
-def _route_table(data: bytes) -> None:
+def _qrp(data: bytes) -> None:
     """A row of payloads, each with its length in two bytes before it."""
     table = RouteTable()
     violation: RemoteViolation | None = None
@@ -416,7 +416,7 @@ def _compressed_seeds() -> dict[str, list[bytes]]:
     return {
         "deflate": [stream, zlib.compress(bytes(3_000_000))],
         "thex": [serialise(_TREE)],
-        "route_table": [
+        "qrp": [
             _rows(reset, b"\1\1\1\0\4" + nibbles),
             _rows(reset, b"\1\1\2\1\4" + packed[:cut], b"\1\2\2\1\4" + packed[cut:]),
             _rows(bytes.fromhex("001000000001"), bytes.fromhex("01010100010402")),
@@ -475,7 +475,7 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "name": (3, _name),
     "deflate": (2, _deflate),
     "thex": (3, _thex),
-    "route_table": (2, _route_table),
+    "qrp": (3, _qrp),
     "router": (6, _router),
     "catalog": (4, _catalog),
     "telnet": (2, _telnet),
