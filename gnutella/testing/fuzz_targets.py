@@ -446,12 +446,16 @@ def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
     return found
 
 
+#: Directories of the corpus that are named after a room.
+_TARGET_OF = {"routing": "router"}
+
+
 def corpus(tests: Path) -> dict[str, list[bytes]]:
     """Inputs that once were trouble, or are feared to be: tests/corpus/<target>/*.hex, where # begins a comment."""
     found: dict[str, list[bytes]] = {}
     for path in sorted((tests / "corpus").glob("*/*.hex")):
         digits = "".join(line.partition("#")[0] for line in path.read_text().splitlines())
-        found.setdefault(path.parent.name, []).append(bytes.fromhex(digits))
+        found.setdefault(_TARGET_OF.get(path.parent.name, path.parent.name), []).append(bytes.fromhex(digits))
     return found
 
 
@@ -475,7 +479,7 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "name": (3, _name),
     "deflate": (2, _deflate),
     "thex": (3, _thex),
-    "qrp": (3, _qrp),
+    "qrp": (1, _qrp),
     "router": (6, _router),
     "catalog": (4, _catalog),
     "telnet": (2, _telnet),
