@@ -36,7 +36,7 @@ class Linked(Protocol):
 
 
 class Admission:
-    """The rules.  `links` of its calls are the links that count: open ones and accepted ones."""
+    """The rules.  Open links count as duplicates; those that are accepted and about to open take slots as well."""
 
     def __init__(self, settings: NetworkSettings, servent_id: Guid) -> None:
         self._settings = settings
@@ -48,21 +48,23 @@ class Admission:
         """Whether we are a leaf; `auto` means an equal until roles are negotiated."""
         return self._settings.role == "leaf"
 
-    def incoming(self, host: str, peer: Peer, links: Iterable[Linked], now: float) -> Refusal | None:
+    def incoming(
+        self, host: str, peer: Peer, open_links: Iterable[Linked], slots_taken: Iterable[Linked], now: float
+    ) -> Refusal | None:
         """A peer at `host` wants a link."""
         if self._knocks_too_often(host, now):
             return Refusal(429, "Too many connections from your address", DropReason.TOO_MANY_HANDSHAKES)
-        links = list(links)
-        return self.either_way(host, peer, links) or self._no_slot(host, peer.is_ultrapeer is False, links)
+        refusal = self.either_way(host, peer, open_links)
+        return refusal or self._no_slot(host, peer.is_ultrapeer is False, list(slots_taken))
 
-    def either_way(self, host: str, peer: Peer, links: Iterable[Linked]) -> Refusal | None:
+    def either_way(self, host: str, peer: Peer, open_links: Iterable[Linked]) -> Refusal | None:
         """What speaks against a link whoever dialled."""
         if peer.servent_id == self._servent_id:
             return Refusal(409, "Connected to self", DropReason.SELF_LINK)
         if peer.is_ultrapeer is False and self.is_leaf_role():
             return Refusal(503, "Shielded leaf node", DropReason.LEAF_TO_LEAF)
         listens_at = Address(host, peer.listen.port) if peer.listen is not None else None
-        for link in links:
+        for link in open_links:
             known = link.servent_id
             if known is not None and known == peer.servent_id:
                 return Refusal(409, "Already connected", DropReason.ALREADY_LINKED)

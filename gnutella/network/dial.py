@@ -78,7 +78,7 @@ class Dialler:
 def _readable(failure: Failure, timeout_s: float) -> str:
     if failure.check(error.TimeoutError, error.TCPTimedOutError, defer.TimeoutError):
         return f"no answer in {timeout_s:g} s"
-    if failure.check(CancelledError, error.UserError):
+    if failure.check(CancelledError, error.ConnectingCancelledError):
         return "given up"
     if failure.check(error.ConnectionRefusedError):
         return "connection refused"

@@ -202,6 +202,10 @@ class Links:
         roles = [None if link.peer is None else link.peer.is_ultrapeer for link in self._open.values()]
         return {"ultrapeers": roles.count(True), "leaves": roles.count(False), "peers": len(roles)}
 
+    def local_host(self) -> str | None:
+        """Our IP on the oldest open link, which is as good a guess as any; None without links."""
+        return next((link.local_host for link in self._open.values()), None)
+
     def name(self, link: LinkId | None) -> str:
         """Address of a link, also of one that is gone (if not long); "" for this node itself."""
         return "" if link is None or link < 0 else self._names.get(link, f"link {link}")
@@ -275,10 +279,11 @@ class Links:
 
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
         """Whether we want it."""
+        twins = list(self._open.values())  # two that are both still shaking hands are sorted out when they open
+        if not link.incoming:
+            return self._admission.either_way(link.host, peer, twins)
         others = [other for other in self._counted() if other is not link]
-        if link.incoming:
-            return self._admission.incoming(link.host, peer, others, self._clock())
-        return self._admission.either_way(link.host, peer, others)
+        return self._admission.incoming(link.host, peer, twins, others, self._clock())
 
     def link_ready(self, link: PeerLink) -> None:
         """Its handshake is over: from now on the router has it."""

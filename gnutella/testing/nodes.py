@@ -21,6 +21,7 @@ from gnutella.network.links import Links
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.message import Query, QueryHit
+from gnutella.reasons import DropReason
 from gnutella.routing.events import HitReceived
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.router import Router
@@ -115,6 +116,10 @@ class LinkNode:
     def hits(self) -> list[QueryHit]:
         """Hits for own queries, in order of arrival."""
         return [event.hit for event in self.events if isinstance(event, HitReceived)]
+
+    def drops(self, reason: DropReason) -> int:
+        """How often something was refused for that reason."""
+        return self.router.counters.drops[reason]
 
     def seen(self, kind: type) -> list[Any]:
         """Events of one type."""

@@ -1,0 +1,229 @@
+"""First bytes on the peer port: who gets the connection, and what is refused, in time, bytes and number."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from gnutella.network import demux
+from gnutella.network.demux import Doors, PeerPort
+from gnutella.network.guard import ORDERLY_END, Guard
+from gnutella.reasons import DropReason
+from gnutella.testing import strategies_network as strategies
+
+TIMEOUT_S = 20.0
+
+
+class Taker(Protocol):
+    """Takes a connection over and keeps what it gets."""
+
+    def __init__(self, kind: str, host: str = "") -> None:
+        self.kind, self.host, self.got, self.lost = kind, host, b"", False
+
+    def dataReceived(self, data: bytes) -> None:
+        self.got += data
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.lost = True
+
+
+class Port:
+    """A PeerPort on a fake clock, with all doors open but TLS."""
+
+    def __init__(self, *, http: bool = True) -> None:
+        self.clock = Clock()
+        self.counts: Counter[DropReason] = Counter()
+        self.takers: list[Taker] = []
+        self.settled: list[Callable[[], None]] = []
+        doors = Doors(self._link, self._maker("http") if http else None, self._maker("giv"), None, self._count)
+        self.factory = PeerPort(self.clock, doors, TIMEOUT_S)
+
+    def _count(self, reason: DropReason) -> None:
+        self.counts[reason] += 1
+
+    def _link(self, settled: Callable[[], None]) -> IProtocol:
+        self.settled.append(settled)
+        self.takers.append(Taker("link"))
+        return self.takers[-1]
+
+    def _maker(self, kind: str) -> Callable[[str], IProtocol]:
+        def make(host: str) -> IProtocol:
+            self.takers.append(Taker(kind, host))
+            return self.takers[-1]
+
+        return make
+
+    def connect(self, host: str = "80.1.2.3") -> tuple[Guard, StringTransport]:
+        address = IPv4Address("TCP", host, 5000)
+        guard = self.factory.buildProtocol(address)
+        assert guard is not None
+        transport = StringTransport(peerAddress=address)
+        guard.makeConnection(transport)
+        return guard, transport
+
+
+@pytest.mark.parametrize(
+    "data, kind",
+    [
+        (b"GNUTELLA CONNECT/0.6\r\n", "link"),
+        (b"GNUTELLA CONNECT/0.4\n\n", "link"),
+        (b"GET /get/1/a HTTP/1.1\r\n", "http"),
+        (b"HEAD / HTTP/1.1\r\n", "http"),
+        (b"POST / HTTP/1.1\r\n", "http"),
+        (b"GIV 1:00/a\n\n", "giv"),
+    ],
+)
+@pytest.mark.parametrize("at_once", [True, False])
+def test_first_bytes_decide_and_nothing_is_lost(data: bytes, kind: str, at_once: bool) -> None:
+    port = Port()
+    guard, transport = port.connect()
+    for piece in [data] if at_once else [bytes([byte]) for byte in data]:
+        guard.dataReceived(piece)
+    guard.dataReceived(b"more")
+    assert [taker.kind for taker in port.takers] == [kind]
+    assert port.takers[0].got == data + b"more"
+    assert port.takers[0].transport is transport
+    assert port.takers[0].host == ("" if kind == "link" else "80.1.2.3")
+    guard.connectionLost(ORDERLY_END)
+    assert port.takers[0].lost
+    assert port.clock.getDelayedCalls() == []
+    assert not port.counts
+
+
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (b"SSH-2.0-x\r\n", DropReason.GARBAGE),
+        (b"gnutella connect/0.6", DropReason.GARBAGE),
+        (b"QUEUE abc 1.2.3.4:5\r\n", DropReason.GARBAGE),
+        (b"\x16\x03\x01\x02", DropReason.GARBAGE),  # TLS is off here
+        (b"\0", DropReason.GARBAGE),
+        (b"\n", DropReason.CONNECT_BACK),
+        (b"\r\n\r\n", DropReason.CONNECT_BACK),
+        (b"CONNECT BACK\r\n", DropReason.CONNECT_BACK),
+    ],
+)
+def test_anything_else_is_closed_and_counted(data: bytes, reason: DropReason) -> None:
+    port = Port()
+    guard, transport = port.connect()
+    guard.dataReceived(data)
+    assert transport.disconnected
+    assert transport.value() == b""
+    assert port.counts == {reason: 1}
+    guard.dataReceived(b"GET / HTTP/1.1\r\n")
+    guard.connectionLost(ORDERLY_END)
+    assert port.takers == []
+    assert port.counts == {reason: 1}
+    assert port.clock.getDelayedCalls() == []
+
+
+def test_protocol_without_a_door_is_closed() -> None:
+    port = Port(http=False)
+    guard, transport = port.connect()
+    guard.dataReceived(b"GET ")
+    assert transport.disconnected
+    assert port.counts == {DropReason.GARBAGE: 1}
+
+
+@pytest.mark.parametrize("data", [b"", b"G", b"GNUTELLA CONNECT"])
+def test_connection_that_does_not_say_what_it_wants_is_closed_in_time(data: bytes) -> None:
+    port = Port()
+    guard, transport = port.connect()
+    for byte in data:
+        port.clock.advance(1)
+        guard.dataReceived(bytes([byte]))
+    port.clock.advance(TIMEOUT_S - len(data) - 0.1)
+    assert not transport.disconnected
+    port.clock.advance(0.2)
+    assert transport.disconnected
+    assert port.counts == {DropReason.SLOW: 1}
+
+
+def test_peer_that_leaves_without_a_word_is_counted() -> None:
+    port = Port()
+    guard, _ = port.connect()
+    guard.connectionLost(ORDERLY_END)
+    assert port.counts == {DropReason.GARBAGE: 1}
+    assert port.clock.getDelayedCalls() == []
+    assert port.factory.half_open == 0
+
+
+def test_half_open_connections_are_bounded_in_all() -> None:
+    port = Port()
+    guards = [port.connect(f"80.1.{n // 200}.{n % 200}")[0] for n in range(demux.MAX_HALF_OPEN)]
+    assert port.factory.buildProtocol(IPv4Address("TCP", "90.1.1.1", 1)) is None
+    assert port.counts == {DropReason.PORT_FULL: 1}
+    guards[0].dataReceived(b"GET / HTTP/1.1\r\n")  # taken over: no longer half open
+    port.connect("90.1.1.1")
+    guards[1].connectionLost(ORDERLY_END)
+    port.connect("90.1.1.2")
+    assert port.factory.half_open == demux.MAX_HALF_OPEN
+
+
+def test_half_open_connections_are_bounded_for_one_address() -> None:
+    port = Port()
+    for _ in range(demux.MAX_HALF_OPEN_PER_HOST):
+        port.connect("80.1.2.3")
+    assert port.factory.buildProtocol(IPv4Address("TCP", "80.1.2.3", 1)) is None
+    port.connect("80.1.2.4")
+    for _ in range(demux.MAX_HALF_OPEN_PER_HOST + 1):
+        port.connect("127.0.0.1")
+    assert port.counts == {DropReason.PORT_FULL: 1}
+
+
+def test_link_is_half_open_until_its_handshake_is_over() -> None:
+    port = Port()
+    guard, _ = port.connect()
+    guard.dataReceived(b"GNUTELLA CONNECT/")
+    assert port.factory.half_open == 1
+    port.settled[0]()
+    assert (port.factory.half_open, port.factory.connections) == (0, 1)
+    guard.connectionLost(ORDERLY_END)
+    assert port.factory.connections == 0
+
+
+def test_connections_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demux, "MAX_INCOMING", 3)
+    port = Port()
+    for _ in range(3):
+        port.connect()[0].dataReceived(b"GET / HTTP/1.1\r\n")
+    assert port.factory.buildProtocol(IPv4Address("TCP", "90.1.1.1", 1)) is None
+    assert port.counts == {DropReason.PORT_FULL: 1}
+
+
+def test_fault_of_our_own_ends_that_connection_and_is_counted(flush_failures: Any, reactor: Any) -> None:
+    port = Port()
+    guard, transport = port.connect()
+    guard.dataReceived(b"GET / HTTP/1.1\r\n")
+    port.takers[0].got = None  # type: ignore[assignment]
+    guard.dataReceived(b"x")
+    assert transport.disconnected
+    assert port.counts == {DropReason.INTERNAL_ERROR: 1}
+    assert len(flush_failures(TypeError)) == 1
+    guard.connectionLost(ORDERLY_END)
+    assert port.takers[0].lost
+
+
+@given(st.binary(max_size=60), st.data())
+def test_any_bytes_in_any_cut_are_taken_over_or_refused_alike(data: bytes, draw: st.DataObject) -> None:
+    outcomes = []
+    for pieces in ([data], draw.draw(strategies.cuts(data)), [bytes([byte]) for byte in data]):
+        port = Port()
+        guard, _ = port.connect()
+        for piece in pieces:
+            guard.dataReceived(piece)
+        guard.connectionLost(ORDERLY_END)
+        outcomes.append(([(taker.kind, taker.got) for taker in port.takers], port.counts))
+        assert port.clock.getDelayedCalls() == []
+    assert outcomes[0] == outcomes[1] == outcomes[2]
+    assert sum(outcomes[0][1].values()) + len(outcomes[0][0]) == 1

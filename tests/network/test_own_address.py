@@ -1,0 +1,96 @@
+"""Which address we tell others: what the user said, what networks agree on, or that of the socket."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+
+from gnutella.errors import UserError
+from gnutella.network.own_address import OwnAddresses, is_loopback, is_public, plain_host
+from gnutella.settings import NetworkSettings
+from gnutella.units import DEFAULT_PORT, Address
+
+#: Three peers in three /16 networks, and two more in the first one.
+FAR = ["80.1.2.3", "81.1.2.3", "82.1.2.3"]
+US, NOT_US = "24.1.2.3", "24.9.9.9"
+
+
+def own(port: int | None = 7000, **settings: Any) -> OwnAddresses:
+    addresses = OwnAddresses(NetworkSettings(**settings))
+    addresses.port = port
+    return addresses
+
+
+@pytest.mark.parametrize("profile", ["lan", "loopback", "public"])
+def test_address_of_the_socket_is_told_while_nothing_else_is_known(profile: str) -> None:
+    assert own(profile=profile)("192.168.1.5") == Address("192.168.1.5", 7000)
+    assert own(profile=profile)("::ffff:192.168.1.5") == Address("192.168.1.5", 7000)
+    assert own(None, profile=profile)("192.168.1.5").port == DEFAULT_PORT
+
+
+def test_what_the_user_said_comes_first() -> None:
+    assert own(advertise="24.1.2.3:99")("192.168.1.5") == Address("24.1.2.3", 99)
+    assert own(advertise="24.1.2.3")("192.168.1.5") == Address("24.1.2.3", 7000)
+    assert own(advertise="24.1.2.3").external == "24.1.2.3"
+
+
+@pytest.mark.parametrize("text", ["my.host.example", "1.2.3.4:x", "1.2.3.4:0", "999.1.1.1"])
+def test_advertised_nonsense_is_a_readable_error(text: str) -> None:
+    with pytest.raises(UserError, match="network.advertise") as caught:
+        own(advertise=text)
+    assert caught.value.exit_code == os.EX_CONFIG
+
+
+def test_three_networks_in_a_row_are_believed_and_told_once() -> None:
+    addresses = own(profile="public")
+    assert [addresses.report(peer, US) for peer in FAR] == [False, False, True]
+    assert addresses("192.168.1.5") == Address(US, 7000)
+    assert addresses("127.0.0.1") == Address("127.0.0.1", 7000)
+    assert addresses.external == US
+    assert not addresses.report("83.1.2.3", US)
+
+
+def test_reports_of_one_network_count_once() -> None:
+    addresses = own(profile="public")
+    assert not any(addresses.report(f"80.1.{n}.3", US) for n in range(20))
+    assert addresses.external is None
+
+
+def test_another_report_in_between_begins_anew() -> None:
+    addresses = own(profile="public")
+    for peer, seen in zip([*FAR[:2], "90.1.1.1", *FAR[:2]], [US, US, NOT_US, US, US], strict=True):
+        assert not addresses.report(peer, seen)
+    assert addresses.report(FAR[2], US)
+
+
+def test_belief_changes_when_the_networks_agree_on_another_address() -> None:
+    addresses = own(profile="public")
+    for peer in FAR:
+        addresses.report(peer, US)
+    assert [addresses.report(peer, NOT_US) for peer in FAR] == [False, False, True]
+    assert addresses.external == NOT_US
+
+
+@pytest.mark.parametrize(
+    "peer, seen", [("192.168.1.1", US), (FAR[0], "192.168.1.5"), (FAR[0], None), (FAR[0], "127.0.0.1")]
+)
+def test_private_reports_and_private_reporters_do_not_count(peer: str, seen: str | None) -> None:
+    addresses = own(profile="public")
+    addresses.report(peer, seen)
+    assert addresses._reporters == set()
+
+
+def test_reports_are_ignored_outside_the_public_network() -> None:
+    addresses = own(profile="lan")
+    assert not any(addresses.report(peer, US) for peer in FAR)
+    assert addresses("192.168.1.5").host == "192.168.1.5"
+
+
+def test_kinds_of_hosts() -> None:
+    assert [is_loopback(host) for host in ("127.0.0.1", "127.9.9.9", "::1", "128.0.0.1", "localhost")] == [True] * 3 + [
+        False
+    ] * 2
+    assert [is_public(host) for host in ("24.1.2.3", "10.0.0.1", "127.0.0.1", "x")] == [True, False, False, False]
+    assert [plain_host(host) for host in ("::ffff:1.2.3.4", "::1", "1.2.3.4")] == ["1.2.3.4", "::1", "1.2.3.4"]
