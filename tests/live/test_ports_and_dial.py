@@ -191,15 +191,16 @@ async def test_attempt_without_an_answer_ends_in_time(reactor: Any) -> None:
 async def test_attempts_are_bounded_and_given_up_at_stop(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dial, "MAX_DIALS", 2)
     sockets, port = deaf_listener()
-    dialler, failures = Dialler(reactor, 5.0), []
+    failures: list[Any] = []
+    dialler = Dialler(reactor, 5.0)
     try:
         for _ in range(3):
-            dialler.connect(Address("127.0.0.1", port), Greeter()).addErrback(failures.append)
+            dialler.connect(Address("127.0.0.1", port), Greeter()).addBoth(failures.append)
         assert [str(f.value) for f in failures] == ["dial_failed: too many attempts at once"]
         dialler.stop()
         await turns(reactor, 3)
         assert [str(f.value) for f in failures[1:]] == ["dial_failed: given up"] * 2
-        dialler.connect(Address("127.0.0.1", port), Greeter()).addErrback(failures.append)
+        dialler.connect(Address("127.0.0.1", port), Greeter()).addBoth(failures.append)
         assert str(failures[3].value) == "dial_failed: this node is stopping"
     finally:
         for each in sockets:

@@ -68,7 +68,7 @@ class Port:
         guard = self.factory.buildProtocol(address)
         assert guard is not None
         transport = StringTransport(peerAddress=address)
-        guard.makeConnection(transport)
+        guard.makeConnection(transport)  # type: ignore[no-untyped-call]
         return guard, transport
 
 

@@ -35,7 +35,8 @@ def stop(calls: Calls, workers: Workers, **how: bool) -> None:
 
 
 def test_result_arrives_through_the_reactor_and_not_in_the_thread() -> None:
-    calls, results = Calls(), []
+    results: list[Any] = []
+    calls = Calls()
     workers = Workers(calls)
     workers.run(lambda n: (n + 1, threading.current_thread()), 41).addCallback(results.append)
     assert results == []
@@ -46,16 +47,18 @@ def test_result_arrives_through_the_reactor_and_not_in_the_thread() -> None:
 
 
 def test_exception_becomes_a_failure_of_the_deferred() -> None:
-    calls, failures = Calls(), []
+    failures: list[Any] = []
+    calls = Calls()
     workers = Workers(calls)
-    workers.run(int, "x").addErrback(failures.append)
+    workers.run(int, "x").addBoth(failures.append)
     calls.turn()
     assert failures[0].check(ValueError)
     stop(calls, workers)
 
 
 def test_one_thread_keeps_the_order_of_jobs() -> None:
-    calls, order = Calls(), []
+    order: list[int] = []
+    calls = Calls()
     workers = Workers(calls, count=1)
     for n in range(20):
         workers.run(order.append, n)
@@ -64,7 +67,8 @@ def test_one_thread_keeps_the_order_of_jobs() -> None:
 
 
 def test_no_more_threads_than_allowed() -> None:
-    calls, gate, names = Calls(), threading.Event(), set()
+    names: set[str] = set()
+    calls, gate = Calls(), threading.Event()
     workers = Workers(calls, count=2, name="counted")
 
     def job() -> None:
@@ -83,11 +87,13 @@ def test_no_more_threads_than_allowed() -> None:
 
 
 def test_cancelled_job_that_waits_is_never_run() -> None:
-    calls, gate, ran, failures = Calls(), threading.Event(), [], []
+    ran: list[int] = []
+    failures: list[Any] = []
+    calls, gate = Calls(), threading.Event()
     workers = Workers(calls, count=1)
     workers.run(gate.wait, 30)
     waiting = workers.run(ran.append, 1)
-    waiting.addErrback(failures.append)
+    waiting.addBoth(failures.append)
     waiting.cancel()
     gate.set()
     stop(calls, workers, finish=True)
@@ -96,12 +102,18 @@ def test_cancelled_job_that_waits_is_never_run() -> None:
 
 
 def test_stop_fails_what_is_queued_and_refuses_what_comes_later() -> None:
-    calls, gate, failures = Calls(), threading.Event(), []
+    failures: list[Any] = []
+    calls, gate = Calls(), threading.Event()
     workers = Workers(calls, count=1)
     begun = threading.Event()
-    workers.run(lambda: (begun.set(), gate.wait(30)))
+
+    def job() -> None:
+        begun.set()
+        gate.wait(30)
+
+    workers.run(job)
     assert begun.wait(30)
-    workers.run(int, "1").addErrback(failures.append)
+    workers.run(int, "1").addBoth(failures.append)
     ended = workers.stop()
     assert failures[0].check(WorkersStopped)
     assert not ended.called
@@ -109,7 +121,7 @@ def test_stop_fails_what_is_queued_and_refuses_what_comes_later() -> None:
     while not ended.called:
         calls.turn()
     late: list[Any] = []
-    workers.run(int, "1").addErrback(late.append)
+    workers.run(int, "1").addBoth(late.append)
     assert late[0].check(WorkersStopped)
 
 
