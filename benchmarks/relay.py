@@ -20,6 +20,7 @@ import select
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -273,13 +274,30 @@ class Run:
         }
 
 
-def start_own_node(command: list[str]) -> tuple[subprocess.Popen[str], int]:
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("PORT "):
-            return process, int(line.split()[1])
-    sys.exit("our own node did not start")
+def start_own_node(directory: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A daemon as a user starts it, on a free port, in a directory of its own."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    options = [
+        "--dir",
+        directory,
+        "--profile",
+        "loopback",
+        "--listen",
+        f"tcp:{port}:interface=127.0.0.1",
+        "--console",
+        "off",
+    ]
+    with Path(directory, "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "twisted", "gnutella", *options], stdout=log, stderr=log)
+    for _ in range(200):
+        time.sleep(0.05)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return process, port
+    process.kill()
+    sys.exit("our own node did not start: " + Path(directory, "log").read_text()[-2000:])
 
 
 def main() -> int:
@@ -306,18 +324,16 @@ def main() -> int:
     options = parser.parse_args()
     if options.host and not (options.port and options.pid):
         parser.error("--host needs --port and --pid")
-    node: subprocess.Popen[str] | None = None
     if options.host:
-        host, port, pid = options.host, options.port, options.pid
+        result = Run(options, options.host, options.port, options.pid).measure()
     else:
-        node, port = start_own_node([sys.executable, str(Path(__file__).with_name("_relay_node.py"))])
-        host, pid = "127.0.0.1", node.pid
-    try:
-        result = Run(options, host, port, pid).measure()
-    finally:
-        if node is not None:
-            node.terminate()
-            node.wait(10)
+        with tempfile.TemporaryDirectory(prefix="relay-") as directory:
+            node, port = start_own_node(directory)
+            try:
+                result = Run(options, "127.0.0.1", port, node.pid).measure()
+            finally:
+                node.terminate()
+                node.wait(10)
     if options.json:
         print(json.dumps(result))
     else:
