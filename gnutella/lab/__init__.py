@@ -1,0 +1,1 @@
+"""The lab: whole networks of the production rooms in virtual time, measured and checked while they run."""

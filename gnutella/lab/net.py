@@ -1,0 +1,429 @@
+"""The virtual network: nodes joined by links, and what becomes of the bytes on them.
+
+It is the lab's counterpart of gnutella/network: it executes the actions of each node's router, only that a link is a delay
+in virtual time.  A plain link (nothing but latency) costs one entry of the clock for each write; an imperfect one has a
+`Stream` (stream.py) in each direction that needs it.
+
+    net = Network(seed=7)
+    alice, bob = net.add("alice"), net.add("bob", files=[shared_file(1, "hello world.txt")])
+    net.connect(alice, bob)
+    search = net.search(alice, "hello")
+    net.clock.run(5.0)
+    search.hits
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import heappush
+from typing import TYPE_CHECKING
+
+from gnutella.errors import LocalMisuse
+from gnutella.lab import chance
+from gnutella.lab.clock import Clock
+from gnutella.lab.node import LabNode, Search
+from gnutella.lab.record import Record
+from gnutella.lab.stream import Fault, Line, Stream
+from gnutella.lab.watch import Watch, kinds_of
+from gnutella.protocol.message import Bye, Query, encode
+from gnutella.protocol.query import make_query
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action, Close, Emit, Flood, Send
+from gnutella.routing.guids import fresh_guid
+from gnutella.routing.results import SearchResults
+from gnutella.settings import RoutingSettings
+from gnutella.sharing.catalog import Catalog, SharedFile
+from gnutella.units import Address, LinkId
+
+if TYPE_CHECKING:
+    from gnutella.lab.joining import Handshake
+    from gnutella.lab.strategies import Strategy
+
+#: How often each node does what is due (router.tick).
+TICK_S = 1.0
+#: How long a power failure of the other side stays unnoticed by a stream that has bytes to send: Linux' tcp_retries2.
+DEAF_S = 924.6
+#: Nodes are numbered into 10.0.0.0/8.
+MAX_NODES = 1 << 22
+_BYE_LEAVING = (200, "leaving")
+
+
+@dataclass(eq=False, slots=True)
+class End:
+    """One side of a link: what its node sends arrives at `peer`.
+
+    `sent` and `arrived` count whole messages that the router of this side sent and was given, `lost` those that were sent
+    from here and never arrived.
+    """
+
+    id: LinkId
+    node: LabNode
+    line: Line
+    latency_s: float
+    is_open: bool = True
+    #: The router of this side knows the link and gets its bytes.
+    is_ready: bool = False
+    stream: Stream | None = None
+    #: While the handshake runs, it gets the bytes, not the router.
+    handshake: Handshake | None = None
+    #: An incomplete message at this side.
+    partial: bytes = b""
+    sent: int = 0
+    arrived: int = 0
+    lost: int = 0
+    #: Bytes on the way to this side may have been changed, or are not those of a servent.
+    is_damaged: bool = False
+    is_foreign: bool = False
+    peer: End = None  # type: ignore[assignment]
+
+    def join(self, other: End) -> None:
+        """The two sides of one link."""
+        self.peer, other.peer = other, self
+
+
+class Network:
+    """All nodes, links and the clock of one run."""
+
+    def __init__(
+        self,
+        seed: int = 1,
+        *,
+        routing: RoutingSettings | None = None,
+        line: Line | None = None,
+        is_strict: bool = True,
+        keeps_events: bool = False,
+        watch: bool = True,
+    ) -> None:
+        self.seed = seed
+        self.clock = Clock()
+        self.record = Record(keeps=keeps_events)
+        self.watch = Watch(is_strict=is_strict)
+        self.nodes: dict[str, LabNode] = {}
+        self.routing = routing or RoutingSettings(trace="off")
+        self.line = line or Line()
+        self.strategy: Strategy | None = None
+        self.deliveries = 0
+        #: Messages sent and lost on links that are gone.
+        self.past_sent = self.past_lost = self.past_arrived = 0
+        self._watches = watch
+        self._ends = 0
+        self._sides: Mapping[str, int] | None = None
+        self._shared: dict[bytes, bytes] = {}
+        self._by_address: dict[Address, LabNode] = {}
+
+    # -- nodes ---------------------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        name: str,
+        files: Iterable[SharedFile] = (),
+        *,
+        is_leaf: bool = False,
+        is_firewalled: bool = False,
+        routing: RoutingSettings | None = None,
+        query_generation: int | None = None,
+    ) -> LabNode:
+        """A node that is up, and has no links yet.  Names are unique."""
+        number = len(self.nodes)
+        if name in self.nodes or number >= MAX_NODES:
+            raise LocalMisuse(f"node {name!r} exists")
+        address = Address(f"10.{number + 1 >> 16}.{number + 1 >> 8 & 255}.{number + 1 & 255}", 6346)
+        rng = chance.source(self.seed, "node", name)
+        node = LabNode(name, number, address, Catalog.build(files), routing or self.routing, rng)
+        node.is_leaf, node.is_firewalled = is_leaf, is_firewalled
+        if query_generation is not None:
+            node.query_generation = query_generation
+        self.nodes[name] = self._by_address[address] = node
+        node.start(self.clock.now)
+        self.record.note(self.clock.now, name, "up")
+        self.clock.after(chance.between(rng, 0.0, TICK_S), self._tick, node, node.lives)
+        return node
+
+    def node_at(self, address: Address) -> LabNode | None:
+        """Who has that address."""
+        return self._by_address.get(address)
+
+    def kill(self, node: LabNode, *, is_power_failure: bool = False) -> None:
+        """The process dies: its links break.  With a power failure nobody is told, and peers find out by themselves."""
+        self.record.note(self.clock.now, node.name, "power failure" if is_power_failure else "killed")
+        self._down(node, is_power_failure)
+
+    def leave(self, node: LabNode) -> None:
+        """The node says Bye to its peers and stops."""
+        self.record.note(self.clock.now, node.name, "leaves")
+        for end in list(node.ends.values()):
+            self._say_bye(end, *_BYE_LEAVING)
+        self._down(node, False)
+
+    def revive(self, node: LabNode) -> None:
+        """The node starts again, without links and memories, under its old servent id."""
+        if not node.is_up:
+            self.record.note(self.clock.now, node.name, "up")
+            node.start(self.clock.now)
+            self.clock.after(chance.between(node.rng, 0.0, TICK_S), self._tick, node, node.lives)
+
+    def _down(self, node: LabNode, is_power_failure: bool) -> None:
+        node.is_up = False
+        node.lives += 1
+        for end in list(node.ends.values()):
+            if is_power_failure:
+                self._vanish(end)
+            else:
+                self._close(end, "")
+
+    # -- links ---------------------------------------------------------------------------------------------------------
+
+    def connect(
+        self, dialler: LabNode, listener: LabNode, line: Line | None = None, *, full: bool = False
+    ) -> End | None:
+        """A link between nodes that are up; None when the listener cannot be reached.
+
+        Both sides know each other at once unless `full`: then the production handshake machines talk first.
+        """
+        if not self.reaches(dialler, listener) or dialler is listener:
+            return None
+        near, far = self._pair(dialler, listener, line or self.line)
+        if full:
+            from gnutella.lab.joining import Handshake
+
+            Handshake.begin(self, near, far)
+        else:
+            for end in (near, far):
+                self.opened(end, end.node.info_of(end.peer.node, is_incoming=end is far))
+        return near
+
+    def reaches(self, dialler: LabNode, listener: LabNode) -> bool:
+        """Whether a connection can be made now."""
+        parted = self._sides is not None and self._sides.get(dialler.name) != self._sides.get(listener.name)
+        return dialler.is_up and listener.is_up and not listener.is_firewalled and not parted
+
+    def _pair(self, dialler: LabNode, listener: LabNode, line: Line) -> tuple[End, End]:
+        ends = []
+        for node in (dialler, listener):
+            self._ends += 1
+            end = End(LinkId(self._ends), node, line, line.latency_s)
+            if not line.is_plain:
+                end.stream = Stream(line, chance.source(self.seed, "wire", self._ends))
+            ends.append(end)
+        ends[0].join(ends[1])
+        return ends[0], ends[1]
+
+    def opened(self, end: End, info: object) -> None:
+        """This side's handshake is done: its router takes over."""
+        node = end.node
+        node.ends[end.id] = end
+        end.is_ready = True
+        self.record.note(self.clock.now, node.name, "link", f"{end.id} {end.peer.node.name}")
+        self.cause(node, node.router.link_opened(end.id, info, self.clock.now))  # type: ignore[arg-type]
+
+    def stream_of(self, end: End) -> Stream:
+        """The stream of what this side sends, made when it was plain until now."""
+        if end.stream is None:
+            end.stream = Stream(end.line, chance.source(self.seed, "wire", end.id))
+            end.stream.offset = 0
+            end.stream.last_arrival = self.clock.now + end.latency_s
+        return end.stream
+
+    def add_fault(self, end: End, fault: Fault) -> None:
+        """Let a fault strike what this side sends; `at_byte` counts from now on for a link that was plain."""
+        stream = self.stream_of(end)
+        stream.faults.append(fault)
+        stream.faults.sort(key=lambda fault: fault.at_byte)
+        if fault.kind == "corrupt":
+            end.peer.is_damaged = True
+
+    def disconnect(self, end: End, reason: str = "") -> None:
+        """This side closes the link in order; what it sent still arrives."""
+        self._close(end, reason)
+
+    def broken(self, end: End) -> None:
+        """The link is gone for both sides, and with it all that is on the way."""
+        for side in (end, end.peer):
+            if side.stream is not None:
+                side.stream.release(self, side)
+        for side in (end, end.peer):
+            self._forget(side, "broken")
+
+    def _close(self, end: End, reason: str) -> None:
+        if not end.is_open:
+            return
+        self._forget(end, reason)
+        at = self.clock.now + end.latency_s
+        if end.stream is not None:
+            if end.stream.held is not None:
+                return
+            at = max(at, end.stream.last_arrival)
+        self.clock.at(at, self._forget, end.peer, "closed by peer")
+
+    def _vanish(self, end: End) -> None:
+        self._forget(end, "vanished")
+        self.stream_of(end.peer).hold(self, end.peer, DEAF_S)
+
+    def _forget(self, end: End, reason: str) -> None:
+        if not end.is_open:
+            return
+        end.is_open = end.is_ready = False
+        node = end.node
+        if node.ends.pop(end.id, None) is not None:
+            self.record.note(self.clock.now, node.name, "unlink", f"{end.id} {reason}")
+            if node.is_up:
+                self.cause(node, node.router.link_closed(end.id, self.clock.now))
+        if not end.peer.is_open:
+            for side in (end, end.peer):
+                self.past_sent += side.sent
+                self.past_arrived += side.peer.arrived
+
+    # -- questions -----------------------------------------------------------------------------------------------------
+
+    def ask(self, node: LabNode, query: Query, ttl: int | None = None, *, keeps_hits: bool = True) -> Search:
+        """A query of that node's user; hits gather in the search as time goes on.
+
+        Without `keeps_hits` only the query's `life` remembers what came, and not who offers it how.
+        """
+        now = self.clock.now
+        guid = fresh_guid(node.rng)
+        if ttl is None:
+            ttl = node.settings.query_ttl
+        text = query.full_text or " ".join(query.urns)
+        self.record.note(now, node.name, "asks", text)
+        self.watch.time = now
+        life = self.watch.asked(guid, node, ttl, text, len(self.nodes))
+        search = node.searches[guid] = Search(guid, text, now, life, SearchResults(guid) if keeps_hits else None)
+        _, actions = node.router.search(query, now, guid, ttl)
+        self.cause(node, actions)
+        return search
+
+    def search(self, node: LabNode, text: str, ttl: int | None = None, *, keeps_hits: bool = True) -> Search:
+        """Ask words, as `ask` does."""
+        return self.ask(node, make_query(text), ttl, keeps_hits=keeps_hits)
+
+    def shared_bytes(self, value: bytes) -> bytes:
+        """The one object for these bytes, so that a hash seen a thousand times is kept once."""
+        return self._shared.setdefault(value, value)
+
+    # -- partitions ----------------------------------------------------------------------------------------------------
+
+    def partition(self, sides: Sequence[Iterable[str]]) -> None:
+        """Nothing passes between the groups, and between a group and who is in none, until `heal`."""
+        self._sides = {name: number for number, names in enumerate(sides, 1) for name in names}
+        self.record.note(self.clock.now, "", "partition", str(len(sides)))
+        for end in self.ends():
+            if self._sides.get(end.node.name) != self._sides.get(end.peer.node.name):
+                self.stream_of(end).hold(self, end)
+
+    def heal(self) -> None:
+        """All groups hear each other again."""
+        self._sides = None
+        self.record.note(self.clock.now, "", "heal")
+        for end in self.ends():
+            if end.stream is not None and end.stream.held is not None and end.peer.is_open:
+                end.stream.release(self, end)
+
+    def ends(self) -> list[End]:
+        """Both sides of all open links, in order of their numbers."""
+        return [end for node in self.nodes.values() for end in node.ends.values()]
+
+    # -- bytes ---------------------------------------------------------------------------------------------------------
+
+    def cause(self, node: LabNode, actions: Sequence[Action]) -> None:
+        """Execute what a router gave without a message having arrived."""
+        if actions:
+            self.watch.time = self.clock.now
+            self.watch.begin()
+            self.execute(node, actions)
+
+    def execute(self, node: LabNode, actions: Sequence[Action]) -> None:
+        """What the network edge does with actions."""
+        if self.strategy is not None:
+            actions = self.strategy.narrowed(node, actions)
+        if self._watches:
+            self.watch.sent(node, actions)
+        ends, clock = node.ends, self.clock
+        for action in actions:
+            if type(action) is Flood:
+                data, now = action.data, clock.now
+                for link in action.links:
+                    end = ends[link]
+                    if end.stream is None:
+                        # clock.after, written out: most of what happens in the lab is planned here.
+                        clock.planned += 1
+                        heappush(clock.heap, (now + end.latency_s, clock.planned, self.deliver, (end.peer, data)))
+                    else:
+                        end.stream.send(self, end, data)
+            elif type(action) is Send:
+                self.transmit(ends[action.link], action.data)
+            elif type(action) is Emit:
+                node.take(action.event, clock.now, self)
+            elif type(action) is Close:
+                self._obey_close(node, action)
+
+    def transmit(self, end: End, data: bytes) -> None:
+        """Put bytes into a link."""
+        if end.stream is None:
+            self.clock.after(end.latency_s, self.deliver, end.peer, data)
+        else:
+            end.stream.send(self, end, data)
+
+    def deliver(self, end: End, data: bytes) -> None:
+        """Bytes reach the side `end`."""
+        if not end.is_ready:
+            if end.handshake is not None and end.is_open:
+                end.handshake.receive(end, data)
+            else:
+                self.past_lost += sum(1 for _ in kinds_of(data))
+            return
+        node, now = end.node, self.clock.now
+        self.deliveries += 1
+        self.record.arrival(now, end.id, data)
+        if self._watches:
+            watch = self.watch
+            watch.time = now
+            watch.arrived(end, data)
+        node.hearing = end.id
+        actions = node.router.receive(end.id, data, now)
+        if self.strategy is not None:
+            actions = self.strategy.heard(node, end, data, actions)
+        if actions:
+            self.execute(node, actions)
+
+    def block(self, end: End) -> None:
+        """The stream of this side takes no more."""
+        self.cause(end.node, end.node.router.blocked(end.id, self.clock.now))
+
+    def unblock(self, end: End) -> None:
+        """The stream of this side takes bytes again."""
+        self.cause(end.node, end.node.router.unblocked(end.id, self.clock.now))
+
+    def _obey_close(self, node: LabNode, action: Close) -> None:
+        end = node.ends.get(action.link)
+        if end is None:
+            return
+        node.closes[action.reason] = node.closes.get(action.reason, 0) + 1
+        if action.reason.bye:
+            self._say_bye(end, action.reason.bye, action.reason.meaning)
+        self._close(end, action.reason.value)
+
+    def _say_bye(self, end: End, code: int, text: str) -> None:
+        """A Bye is sent by the edge, not by the router: nobody's counters have it."""
+        self.transmit(end, encode(fresh_guid(end.node.rng), 1, 0, Bye(code, text)))
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def _tick(self, node: LabNode, life: int) -> None:
+        if not node.is_up or node.lives != life:
+            return
+        now = self.clock.now
+        self.cause(node, node.router.tick(now))
+        if self._watches:
+            self.watch.time = now
+            self.watch.bounds(node)
+        self.clock.after(TICK_S, self._tick, node, life)
+
+    def drop_reasons(self) -> dict[DropReason, int]:
+        """Drops of all nodes together."""
+        total = dict.fromkeys(DropReason, 0)
+        for node in self.nodes.values():
+            for reason, count in node.drops().items():
+                total[reason] += count
+        return {reason: count for reason, count in total.items() if count}

@@ -1,0 +1,308 @@
+"""What is true of every run, checked at each message: the rules that a correct router never breaks.
+
+    ttl             no message outlives its TTL: each hop lowers it by one and raises hops by one
+    handled-twice   no node handles a GUID a second time: answers and forwards follow its first arrival only
+    unheard-of      a node forwards and answers only what it received
+    sent-back       a query never goes back over the link it came from
+    hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
+    leaf-relays     a leaf passes on nobody's messages
+    pong-astray     pongs answer a ping of that very link; pings are not passed on
+    push-astray     a push goes to one link, once
+    bounds          tables and queues stay within their bounds
+    balance         messages sent = received + lost, by the nodes' own counters too
+    byte-exact      a finished download has the bytes that were shared
+
+A broken rule raises `InvariantBroken` at once, at the virtual time where it broke.  The watch sees bytes, not the router's
+thoughts; what it remembers of each query (`Life`) is also what the reports are made from.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from gnutella.errors import RemoteViolation
+from gnutella.lab.life import Life
+from gnutella.protocol.frames import HEADER, Frame, frames
+from gnutella.protocol.kinds import BYE, PING, PONG, PUSH, QUERY, QUERY_HIT
+from gnutella.routing.actions import Action, Flood, Send
+from gnutella.routing.flow import QUEUE_BYTES
+from gnutella.routing.pongs import MAX_PONGS
+from gnutella.routing.reverse import MAX_SEARCHES, PUSH_GENERATION, QUOTA_GENERATION, SERVENT_GENERATION
+from gnutella.routing.trace import MAX_TRACED
+from gnutella.units import LinkId
+
+if TYPE_CHECKING:
+    from gnutella.lab.net import End
+    from gnutella.lab.node import LabNode
+
+#: Cells (node and query) that are remembered; the oldest queries are forgotten beyond it.  48 MiB at six bytes each.
+MAX_CELLS = 8_000_000
+#: Twice the size of a generation, as routing/seen.py bounds its tables.
+_BOUNDS = {
+    "servents": 2 * SERVENT_GENERATION,
+    "results": 2 * QUOTA_GENERATION,
+    "pushes": 2 * PUSH_GENERATION,
+    "searches": MAX_SEARCHES,
+    "pongs": MAX_PONGS,
+    "traced": MAX_TRACED,
+}
+_NO_TARGETS: tuple[LinkId, ...] = ()
+
+
+class InvariantBroken(AssertionError):
+    """A rule of the module text does not hold; `rule` is its name, `time` virtual, `node` where it was seen."""
+
+    def __init__(self, rule: str, time: float, node: str, detail: str) -> None:
+        super().__init__(f"{rule}: at {time:.6f} s node {node}: {detail}")
+        self.rule = rule
+        self.time = time
+        self.node = node
+        self.detail = detail
+
+
+class Watch:
+    """Sees each chunk that arrives and each list of actions before it is executed."""
+
+    def __init__(self, *, is_strict: bool = True) -> None:
+        self.is_strict = is_strict
+        self.lives: dict[bytes, Life] = {}
+        self.time = 0.0
+        self.copies = 0
+        self._forgotten: dict[bytes, None] = {}
+        self._cells = 0
+        #: GUIDs of queries that came for the first time in the chunk that is treated now.
+        self._fresh: dict[bytes, int] = {}
+        #: Other messages of that chunk: (kind, GUID) -> their (TTL, hops) that have not been passed on yet.
+        self._others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
+        self._pushes: set[tuple[int, bytes]] = set()
+        self._has_arrived = False
+
+    # -- what arrives --------------------------------------------------------------------------------------------------
+
+    def arrived(self, end: End, data: bytes) -> None:
+        """A chunk reaches the node of `end`, which will treat it now."""
+        if self._fresh:
+            self._fresh = {}
+        if self._others:
+            self._others = {}
+        self._has_arrived = True
+        if len(data) < 23 or end.partial:
+            self._pieces(end, data)
+            return
+        guid, kind, ttl, hops, length = HEADER.unpack_from(data)
+        if length + 23 != len(data):
+            self._pieces(end, data)
+            return
+        end.arrived += 1
+        if kind == 0x80:
+            life = self.lives.get(guid)
+            number = end.node.number
+            if life is None or number >= len(life.came):
+                self._query(end, guid, ttl, hops)
+            elif not life.came[number]:
+                life.came[number] = end.id
+                life.heads[number] = ttl << 8 | hops
+                life.by_hops[hops & 15] += 1
+                self._fresh[guid] = 1
+        else:
+            self._others[kind, guid] = [(ttl, hops)]
+
+    def _pieces(self, end: End, data: bytes) -> None:
+        data = end.partial + data
+        whole = 0
+        try:
+            for frame in frames(data):
+                whole = frame.end
+                end.arrived += 1
+                if frame.kind == QUERY:
+                    self._query(end, frame.guid, frame.ttl, frame.hops)
+                else:
+                    self._others.setdefault((frame.kind, frame.guid), []).append((frame.ttl, frame.hops))
+        except RemoteViolation as error:
+            if not end.is_damaged:
+                raise InvariantBroken("unheard-of", self.time, end.peer.node.name, f"sent garbage: {error}") from None
+        end.partial = data[whole:]
+
+    def _query(self, end: End, guid: bytes, ttl: int, hops: int) -> None:
+        life = self.lives.get(guid)
+        number = end.node.number
+        if life is None:
+            if guid in self._forgotten:
+                return
+            if not end.is_damaged and not end.is_foreign:
+                self._break("unheard-of", end.node, f"query {guid.hex()} was asked by nobody")
+            life = self.asked(guid, None, ttl + hops, "", number + 1)
+        if number >= len(life.came):
+            life.extend(number + 1)
+        if not life.came[number] and life.origin != number:
+            life.came[number] = end.id
+            life.heads[number] = ttl << 8 | hops
+            life.by_hops[hops & 15] += 1
+            self._fresh[guid] = 1
+
+    # -- what is asked -------------------------------------------------------------------------------------------------
+
+    def asked(self, guid: bytes, node: LabNode | None, budget: int, text: str, nodes: int) -> Life:
+        """A query begins; `budget` is its TTL, `nodes` how many there are."""
+        life = self.lives[guid] = Life(guid, node.number if node is not None else -1, budget, text, self.time, nodes)
+        self._cells += nodes
+        while self._cells > MAX_CELLS and len(self.lives) > 1:
+            oldest = next(iter(self.lives))
+            gone = self.lives.pop(oldest)
+            self._cells -= len(gone.came)
+            gone.came, gone.heads = array("I"), array("H")
+            self._forgotten[oldest] = None
+        return life
+
+    # -- what is sent --------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """What follows is not caused by a message: a search, a tick, a link that opened, a queue that empties."""
+        self._fresh = {}
+        self._others = {}
+        self._has_arrived = False
+
+    def sent(self, node: LabNode, actions: Sequence[Action]) -> None:
+        """The router of a node answered; nothing of it has been executed yet."""
+        for action in actions:
+            if type(action) is Flood:
+                data = action.data
+                if action.count == 1:
+                    guid, kind, ttl, hops, _ = HEADER.unpack_from(data)
+                    self._judge(node, action.links, guid, kind, ttl, hops)
+                else:
+                    for frame in frames(data):
+                        self._judge(node, action.links, *frame[:4])
+                for link in action.links:
+                    node.ends[link].sent += action.count
+            elif type(action) is Send:
+                end = node.ends[action.link]
+                for frame in frames(action.data):
+                    end.sent += 1
+                    self._judge(node, (action.link,), *frame[:4])
+
+    def _judge(self, node: LabNode, links: Sequence[LinkId], guid: bytes, kind: int, ttl: int, hops: int) -> None:
+        self.copies += len(links)
+        if kind == QUERY:
+            self._judge_query(node, links, guid, ttl, hops)
+        elif kind == QUERY_HIT:
+            self._judge_hit(node, links, guid, ttl, hops)
+        elif kind in (PING, PONG):
+            self._judge_ping(node, links, guid, kind, hops)
+        elif kind == PUSH:
+            self._judge_push(node, links, guid, ttl, hops)
+
+    def _judge_query(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
+        life = self.lives.get(guid)
+        if life is None:
+            if guid not in self._forgotten:
+                self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
+            return
+        life.copies += len(links)
+        number = node.number
+        if life.origin == number:
+            if hops or not 0 < ttl <= life.budget:
+                self._break("handled-twice", node, f"relays its own query {guid.hex()} with TTL {ttl}, hops {hops}")
+            return
+        head = life.heads[number] if number < len(life.heads) else 0
+        if not head:
+            self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
+            return
+        if life.is_walk:
+            return
+        was_ttl, was_hops = head >> 8, head & 0xFF
+        if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
+            self._break(
+                "ttl", node, f"got {guid.hex()} with TTL {was_ttl}, hops {was_hops}, sends TTL {ttl}, hops {hops}"
+            )
+        if life.came[number] in links:
+            self._break("sent-back", node, f"query {guid.hex()} goes back where it came from")
+        if guid not in self._fresh and self._has_arrived:
+            self._break("handled-twice", node, f"forwards {guid.hex()} again")
+        if node.is_leaf:
+            self._break("leaf-relays", node, f"passes on query {guid.hex()}")
+
+    def _is_last_hop(self, node: LabNode, links: Sequence[LinkId], was_ttl: int, ttl: int) -> bool:
+        """A spent query goes to leaves, with the TTL 1 that makes it a legal message."""
+        return was_ttl == 1 == ttl and all(node.ends[link].peer.node.is_leaf for link in links)
+
+    def _judge_hit(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
+        life = self.lives.get(guid)
+        if life is None:
+            if guid not in self._forgotten:
+                self._break("unheard-of", node, f"sends a hit for {guid.hex()}, which nobody asked")
+            return
+        life.hit_copies += len(links)
+        number = node.number
+        came = life.came[number] if number < len(life.came) else 0
+        if len(links) != 1 or links[0] != came:
+            self._break(
+                "hit-astray", node, f"hit for {guid.hex()} goes to links {list(links)}, its query came from {came}"
+            )
+        if not hops:
+            if guid not in self._fresh and self._has_arrived:
+                self._break("handled-twice", node, f"answers {guid.hex()} again")
+            return
+        if node.is_leaf:
+            self._break("leaf-relays", node, f"passes on a hit for {guid.hex()}")
+        self._passed_on(node, "hit-astray", QUERY_HIT, guid, ttl, hops)
+
+    def _passed_on(self, node: LabNode, rule: str, kind: int, guid: bytes, ttl: int, hops: int) -> None:
+        """A message that is not flooded leaves as often as it came, one hop older."""
+        if not self._has_arrived:
+            return
+        waiting = self._others.get((kind, guid))
+        if not waiting:
+            self._break(rule, node, f"passes on {guid.hex()} that did not come just now, or twice")
+            return
+        for place, (was_ttl, was_hops) in enumerate(waiting):
+            if hops == was_hops + 1 and (ttl == was_ttl - 1 or ttl == was_ttl == 1):
+                del waiting[place]
+                return
+        self._break("ttl", node, f"got {guid.hex()} with (TTL, hops) {waiting}, sends TTL {ttl}, hops {hops}")
+
+    def _judge_ping(self, node: LabNode, links: Sequence[LinkId], guid: bytes, kind: int, hops: int) -> None:
+        if kind == PING:
+            if hops or (PING, guid) in self._others:
+                self._break("pong-astray", node, f"passes on ping {guid.hex()}")
+        elif self._has_arrived and (len(links) != 1 or links[0] != node.hearing or (PING, guid) not in self._others):
+            self._break("pong-astray", node, f"pong {guid.hex()} to links {list(links)}, which did not ping just now")
+
+    def _judge_push(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
+        if len(links) != 1 or (node.number, guid) in self._pushes:
+            self._break("push-astray", node, f"push {guid.hex()} to links {list(links)}")
+        self._pushes.add((node.number, guid))
+        if hops:
+            if node.is_leaf:
+                self._break("leaf-relays", node, f"passes on push {guid.hex()}")
+            self._passed_on(node, "push-astray", PUSH, guid, ttl, hops)
+
+    # -- now and then --------------------------------------------------------------------------------------------------
+
+    def bounds(self, node: LabNode) -> None:
+        """Tables and queues of a node are within their bounds, and its counters agree with its links."""
+        sizes = node.router.table_sizes()
+        for name, bound in (*_BOUNDS.items(), ("queries", 2 * node.query_generation)):
+            if sizes[name] > bound:
+                self._break("bounds", node, f"table {name} holds {sizes[name]}, its bound is {bound}")
+        for link, end in node.ends.items():
+            counts = node.router.link_counters(link)
+            if counts is None:
+                continue
+            if node.router.queued_bytes(link) > QUEUE_BYTES:
+                self._break("bounds", node, f"queue of link {link} holds {node.router.queued_bytes(link)} bytes")
+            if counts["tx_messages"] != end.sent:
+                self._break("balance", node, f"link {link} counts {counts['tx_messages']} sent, {end.sent} were")
+            if counts["rx_messages"] != end.arrived and not end.is_damaged:
+                self._break("balance", node, f"link {link} counts {counts['rx_messages']} received, {end.arrived} came")
+
+    def _break(self, rule: str, node: LabNode, detail: str) -> None:
+        if self.is_strict:
+            raise InvariantBroken(rule, self.time, node.name, detail)
+
+
+def kinds_of(data: bytes) -> Iterable[Frame]:
+    """The whole messages of a chunk but Byes, which no router counts."""
+    return (frame for frame in frames(data) if frame.kind != BYE)
