@@ -10,11 +10,13 @@ from types import ModuleType
 import pytest
 
 from gnutella.protocol.kinds import KIND_NAMES
-from gnutella.testing.fuzz_targets import Target, corpus, targets
+from gnutella.testing.fuzz_seeds import corpus
+from gnutella.testing.fuzz_targets import Target, targets
 
 TESTS = Path(__file__).parent
 TARGETS = {target.name: target for target in targets(TESTS)}
-CORPUS = [(name, number, data) for name, inputs in corpus(TESTS).items() for number, data in enumerate(inputs)]
+#: Other rooms keep inputs there that only their own tests understand.
+CORPUS = [(name, n, data) for name, inputs in corpus(TESTS).items() if name in TARGETS for n, data in enumerate(inputs)]
 #: Inputs for each target here; the nightly run has millions.
 COUNT = 150
 
@@ -39,10 +41,10 @@ def test_the_corpus_is_read_or_refused(fuzz: ModuleType, name: str, number: int,
     assert tally.accepted + tally.refused.total() == 1
 
 
-def test_each_kind_of_message_and_each_corpus_directory_has_a_target() -> None:
+def test_each_kind_of_message_has_a_target_and_the_corpus_is_found() -> None:
     assert set(KIND_NAMES.values()) <= set(TARGETS)
-    assert set(corpus(TESTS)) <= set(TARGETS)
-    assert len(CORPUS) >= 20
+    assert {"query_hit", "ggep", "query", "router", "qrp"} <= {name for name, _, _ in CORPUS}
+    assert len(CORPUS) >= 30
 
 
 @pytest.mark.parametrize("name", TARGETS)

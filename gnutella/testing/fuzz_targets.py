@@ -7,7 +7,6 @@ them by the million, the tests run the corpus and a few thousand mutated inputs.
 
 from __future__ import annotations
 
-import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from gnutella.control.commands import COMMANDS
 from gnutella.control.telnet_bytes import TelnetBytes
 from gnutella.errors import RemoteViolation, UserError
 from gnutella.protocol import http, http_fields
-from gnutella.protocol.deflate import PIECE, Deflater, Inflater
+from gnutella.protocol.deflate import PIECE, Inflater
 from gnutella.protocol.frames import frames
 from gnutella.protocol.ggep import MAX_INFLATED, MAX_ITEMS, MAX_VALUE, Ggep, cobs_decode, cobs_encode, le_decode
 from gnutella.protocol.handshake import Acceptor, Initiator, Offer
@@ -41,12 +40,11 @@ from gnutella.protocol.message import (
 )
 from gnutella.protocol.qrp import RouteTable
 from gnutella.protocol.thex import parse as parse_thex
-from gnutella.protocol.thex import serialise
-from gnutella.protocol.tth import tree_of
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
 from gnutella.protocol.vendor import body_of
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
+from gnutella.testing.fuzz_seeds import TREE, seeds
 from gnutella.testing.routers import make_router, open_links
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer, parse_address
 
@@ -263,13 +261,9 @@ def _deflate(data: bytes) -> None:
     assert total <= 40 * len(data) + (1 << 20)
 
 
-_FILE = bytes(i % 251 for i in range(614400))
-_TREE = tree_of(_FILE)
-
-
 def _thex(data: bytes) -> None:
-    tree = parse_thex(data, _TREE.root, len(_FILE))
-    assert tree.root == _TREE.root
+    tree = parse_thex(data, TREE.root, TREE.size)
+    assert tree.root == TREE.root
 
 
 def _qrp(data: bytes) -> None:
@@ -290,10 +284,6 @@ def _qrp(data: bytes) -> None:
     table.has("word")
     if violation is not None:
         raise violation
-
-
-def _rows(*payloads: bytes) -> bytes:
-    return b"".join(len(payload).to_bytes(2, "little") + payload for payload in payloads)
 
 
 # -- the rooms behind ----------------------------------------------------------------------------------------------------
@@ -350,115 +340,6 @@ def _address(data: bytes) -> None:
         assert parse_address(str(address)) == address
 
 
-# -- seeds ---------------------------------------------------------------------------------------------------------------
-
-
-def _capture_streams(tests: Path) -> Iterator[tuple[str, bytes, bytes]]:
-    """(side, handshake bytes, message bytes) of each side of each capture."""
-    for path in sorted((tests / "captures").glob("*.jsonl")):
-        sent = {"dialer": b"", "answerer": b""}
-        for line in path.read_text().splitlines():
-            row = json.loads(line)
-            sent[row["from"]] += bytes.fromhex(row["hex"])
-        for side, blocks in (("dialer", 2), ("answerer", 1)):
-            parts = sent[side].split(b"\r\n\r\n", blocks)
-            yield side, b"\r\n\r\n".join(parts[:-1]) + b"\r\n\r\n", parts[-1]
-
-
-_HTTP_SEEDS = (
-    b"GET /uri-res/N2R?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ HTTP/1.1\r\nHost: 1.2.3.4:6346\r\nRange: bytes=0-499\r\n"
-    b"X-Alt: 1.2.3.4:6346, 5.6.7.8\r\nX-Features: queue/0.1, fwalt/0.1\r\nConnection: Keep-Alive\r\n\r\n",
-    b"HEAD /get/7/a%20file.txt HTTP/1.0\r\nUser-Agent: x\r\nRange: bytes=-5\r\n\r\n",
-    b"GET /uri-res/N2X?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ HTTP/1.1\r\n\r\n",
-    b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-499/1000\r\nContent-Length: 500\r\nX-Available-Ranges: bytes 0-9, "
-    b"20-29\r\nX-Gnutella-Content-URN: urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ\r\nX-Thex-URI: /uri-res/N2X?urn:sha1:"
-    b"3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ;LWPNACQDBZRYXW3VHJVCJ64QBZNGHOHHHZWCLNQ\r\n\r\nbody",
-    b"HTTP/1.1 503 Busy\r\nX-Queue: position=2, length=5, limit=1, pollMin=45, pollMax=120\r\nRetry-After: 60\r\n"
-    b"X-Gnutella-Alternate-Location: http://1.2.3.4:6346/uri-res/N2R?urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ 2026-01-01\r\n"
-    b"Transfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nTrailer: 1\r\n\r\n",
-)
-
-
-def _text_seeds() -> dict[str, list[bytes]]:
-    urn = b"urn:sha1:3I42H3S6NNFQ2MSVX7XZKYAYSCX5QBYJ"
-    tree = b"LWPNACQDBZRYXW3VHJVCJ64QBZNGHOHHHZWCLNQ"
-    return {
-        "urn": [urn, b"urn:bitprint:" + urn[9:] + b"." + tree, b"urn:tree:tiger:" + tree, urn[9:], tree],
-        "http_request": [seed for seed in _HTTP_SEEDS if not seed.startswith(b"HTTP")],
-        "http_response": [seed for seed in _HTTP_SEEDS if seed.startswith(b"HTTP")],
-        "giv": [b"GIV 7:0F1E2D3C4B5A6978FF8796A5B4C3D200/file name.txt", b"GIV 0:" + b"0" * 32 + b"/"],
-        "magnet": [b"magnet:?xt=" + urn + b"&xl=10&dn=a+b%20c&xs=http://1.2.3.4:5/uri-res/N2R?" + urn + b"&kt=words"],
-        "name": [b"a name.txt", b"../../etc/passwd", b"CON", "ünï.".encode(), b"x" * 300, b"a\0b"],
-        "telnet": [
-            b"status\r\n",
-            b"\xff\xfd\x01\xff\xfb\x03search \xff\xff\r\n\xff\xf4\xff\xfd\x06",
-            b"\xff\xfa\x18\x00xterm\xff\xf0a\x03",
-        ],
-        "command_line": [
-            b"search creative commons --wait 5",
-            b"download add 'magnet:?xt=" + urn + b'\' --to "/tmp/a b"',
-            b"share add ~/Music",
-            b"connect [::1]:6346",
-            b"config set routing.query_ttl 4 -- --x",
-        ],
-        "address": [b"1.2.3.4:6346", b"[2001:db8::1]:6346", b"name.example", b"[::1]", b"255.255.255.255:1"],
-        "cobs": [bytes(10), b"\xff" * 300, b"a\0b\0"],
-    }
-
-
-def _compressed_seeds() -> dict[str, list[bytes]]:
-    deflater = Deflater()
-    stream = deflater.compress(b"messages " * 40) + deflater.flush() + deflater.compress(bytes(5000)) + deflater.flush()
-    nibbles = bytes.fromhex("00000a00000000a0")
-    packed = zlib.compress(nibbles)
-    reset = bytes.fromhex("001000000007")
-    cut = len(packed) // 2
-    return {
-        "deflate": [stream, zlib.compress(bytes(3_000_000))],
-        "thex": [serialise(_TREE)],
-        "qrp": [
-            _rows(reset, b"\1\1\1\0\4" + nibbles),
-            _rows(reset, b"\1\1\2\1\4" + packed[:cut], b"\1\2\2\1\4" + packed[cut:]),
-            _rows(bytes.fromhex("001000000001"), bytes.fromhex("01010100010402")),
-            _rows(bytes.fromhex("000000200007"), b"\1\1\1\1\x08" + zlib.compress(bytes(1 << 21))),
-        ],
-    }
-
-
-def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
-    found: dict[str, list[bytes]] = {name: [] for name in KIND_NAMES.values()}
-    messages = json.loads((tests / "vectors/messages.json").read_text())["messages"]
-    wires = [bytes.fromhex(vector["hex"]) for vector in messages]
-    found["stream"] = [b"".join(wires[at : at + 8]) for at in range(0, len(wires), 8)]
-    found["acceptor"], found["initiator"] = [], []
-    for side, handshake, stream in _capture_streams(tests):
-        found["acceptor" if side == "dialer" else "initiator"].append(handshake)
-        found["stream"].append(stream)
-        wires += [frame.message for frame in frames(stream)]
-    for wire in wires:
-        found[KIND_NAMES[wire[16]]].append(wire[HEADER_SIZE:])
-    found["header"] = [wire[:HEADER_SIZE] for wire in wires]
-    found["router"] = found["stream"]
-    found["catalog"] = found["query"]
-    ggep = json.loads((tests / "vectors/ggep.json").read_text())
-    found["ggep"] = [bytes.fromhex(vector["hex"]) for vector in ggep["blocks"] + ggep["invalid"]]
-    found["cobs"] = [bytes.fromhex(vector["cobs"]) for vector in ggep["cobs"]]
-    return found
-
-
-#: Directories of the corpus that are named after a room.
-_TARGET_OF = {"routing": "router"}
-
-
-def corpus(tests: Path) -> dict[str, list[bytes]]:
-    """Inputs that once were trouble, or are feared to be: tests/corpus/<target>/*.hex, where # begins a comment."""
-    found: dict[str, list[bytes]] = {}
-    for path in sorted((tests / "corpus").glob("*/*.hex")):
-        digits = "".join(line.partition("#")[0] for line in path.read_text().splitlines())
-        found.setdefault(_TARGET_OF.get(path.parent.name, path.parent.name), []).append(bytes.fromhex(digits))
-    return found
-
-
 _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "header": (2, _header),
     **{name: (4, _payload(kind)) for kind, name in KIND_NAMES.items() if kind not in (QUERY_HIT, VENDOR, HSEP, PUSH)},
@@ -490,8 +371,5 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
 
 def targets(tests: Path) -> list[Target]:
     """All targets, with the seeds found below `tests`."""
-    seeds = _message_seeds(tests)
-    for more in (_text_seeds(), _compressed_seeds(), corpus(tests)):
-        for name, found in more.items():
-            seeds.setdefault(name, []).extend(found)
-    return [Target(name, weight, run, tuple(seeds.get(name) or (b"",))) for name, (weight, run) in _RUNS.items()]
+    found = seeds(tests)
+    return [Target(name, weight, run, tuple(found.get(name) or (b"",))) for name, (weight, run) in _RUNS.items()]
