@@ -71,10 +71,9 @@ def _run(argv: list[str]) -> int:
 
 def order_of(command: Command, words: list[str], leading: argparse.Namespace) -> Order | None:
     """What the words after the verb ask for; None for help.  UserError (64) for what cannot be read."""
-    parser = parser_of(command)
-    given = parser.parse_intermixed_args(words)
-    if given.help:
+    if {"--help", "-h"} & set(words[: words.index("--")] if "--" in words else words):
         return None
+    given = parser_of(command).parse_intermixed_args(words)
     values = {param.name: _value(param, getattr(given, param.name)) for param in command.params}
     invocation = Invocation(command, values)
     if command.bare and not any(values[param.name] for param in command.positionals):
@@ -88,7 +87,7 @@ def order_of(command: Command, words: list[str], leading: argparse.Namespace) ->
 
 
 def parser_of(command: Command) -> argparse.ArgumentParser:
-    """The argparse parser of one command, with --dir, --json and --help."""
+    """The argparse parser of one command, with --dir and --json."""
     parser = _Parser(prog=f"gnutella {command.words}", add_help=False, usage=f"gnutella {command.usage}")
     _add_common(parser)
     for param in command.params:
@@ -112,13 +111,13 @@ class _Parser(argparse.ArgumentParser):
 def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", metavar="DIR", help="the node's directory")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    parser.add_argument("--help", "-h", action="store_true")
 
 
 def _leading_options(argv: list[str]) -> tuple[list[str], argparse.Namespace]:
     """Options before the verb, and the words from the verb on."""
     parser = _Parser(prog="gnutella", add_help=False, usage="gnutella [--dir DIR] [--json] COMMAND …")
     _add_common(parser)
+    parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--version", "-V", action="store_true")
     at = 0
     while at < len(argv) and argv[at].startswith("-"):

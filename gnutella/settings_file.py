@@ -208,7 +208,7 @@ def _file_values(path: str, problems: list[str]) -> Iterator[_Given]:
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        problems.append(f"{path}: {_syntax_error(str(error))}")
+        problems.append(f"{path} {_syntax_error(str(error))}")
         return
     sections = get_type_hints(Settings)
     base = os.path.dirname(os.path.abspath(path))

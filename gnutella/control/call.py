@@ -97,7 +97,7 @@ class Call:
 
     async def pause(self, seconds: float | None) -> None:
         """Wait until `seconds` have passed (None: for ever), or `wake` or `interrupt` is called; at once if interrupted."""
-        if self.interrupted:
+        if self.interrupted or (seconds is not None and seconds <= 0):
             return
         self._awake = Deferred()
         timer: Any = None if seconds is None else self.clock.callLater(seconds, self.wake)

@@ -34,7 +34,7 @@ class NodeClient:
         self.path = path
         self.end: dict[str, object] = {}
         self.is_open = False
-        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket: socket.socket | None = None
         self._buffer = b""
 
     def __enter__(self) -> Self:
@@ -50,9 +50,13 @@ class NodeClient:
         """Connect and choose machine mode.  UserError: 69 nobody there, 77 not ours."""
         self._socket = connect(self.path)
         self.is_open = True
-        self._send("mode machine")
-        while not self._line(CONNECT_TIMEOUT_S).startswith("250 "):
-            pass
+        try:
+            self._send("mode machine")
+            while not self._line(CONNECT_TIMEOUT_S).startswith("250 "):
+                pass
+        except UserError:
+            self.close()
+            raise
 
     def rows(self, line: str, silence_s: float | None = SILENCE_S) -> Iterator[dict[str, object]]:
         """Send one command line; its rows as they come.  `end` holds the closing object afterwards.
@@ -87,19 +91,25 @@ class NodeClient:
     def close(self) -> None:
         """Hang up."""
         self.is_open = False
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
     def _gone(self) -> UserError:
         self.is_open = False
         return UserError("the daemon closed the connection", "did it stop?  gnutella status", UNAVAILABLE)
 
     def _send(self, line: str) -> None:
+        if self._socket is None:
+            raise self._gone()
         try:
             self._socket.sendall(line.encode("utf-8", "replace") + b"\n")
         except OSError:
             raise self._gone() from None
 
     def _line(self, silence_s: float | None) -> str:
+        if self._socket is None:
+            raise self._gone()
         self._socket.settimeout(silence_s)
         while b"\n" not in self._buffer:
             try:

@@ -128,7 +128,7 @@ class Console:
         return [Write(hello + self._text(" `help` lists the commands.") + PROMPT)]
 
     def receive(self, chunk: bytes) -> list[Effect]:
-        """The next bytes of the connection."""
+        """The next bytes of the connection.  They are only understood here; `advance` answers them."""
         if self._closed or self._ended:
             return []
         heard = self._telnet.receive(chunk)
@@ -145,15 +145,31 @@ class Console:
         *lines, self._partial = (self._partial + data).split(b"\n")
         self._lines_waiting.extend(lines)
         self._bytes_waiting += sum(map(len, lines)) + len(lines)
-        return effects + self._advance()
+        return effects
 
-    def input_ended(self) -> list[Effect]:
-        """The other side closed its half: what it said is answered, then the connection is closed."""
+    def input_ended(self) -> None:
+        """The other side closed its half: what it said is answered by `advance`, then comes Hangup."""
         self._ended = True
         if self._partial:
             self._lines_waiting.append(self._partial)
             self._partial = b""
-        return self._advance()
+
+    def advance(self) -> list[Effect]:
+        """Answer the next line that waits; nothing while a command runs, or when no line waits.
+
+        Call again until nothing comes, but not while the connection is full: one short line may have a long answer.
+        """
+        if self.running is not None or self._closed:
+            return []
+        while self._lines_waiting:
+            line = self._lines_waiting.popleft()
+            self._bytes_waiting -= len(line) + 1
+            effects = self._too_long() if len(line) > MAX_LINE else self._line(line.decode("utf-8", "replace"))
+            if effects:  # an empty line in machine mode has no answer
+                return effects
+        if len(self._partial) > MAX_LINE:
+            return self._too_long()
+        return self._hangup() if self._ended else []
 
     @property
     def wants_input(self) -> bool:
@@ -197,19 +213,6 @@ class Console:
         if data:
             self._after_cr = data.endswith(b"\r")
         return data.replace(b"\r\n", b"\n").replace(b"\r\0", b"\n").replace(b"\r", b"\n")
-
-    def _advance(self) -> list[Effect]:
-        effects: list[Effect] = []
-        while self._lines_waiting and self.running is None and not self._closed:
-            line = self._lines_waiting.popleft()
-            self._bytes_waiting -= len(line) + 1
-            effects += self._too_long() if len(line) > MAX_LINE else self._line(line.decode("utf-8", "replace"))
-        if self.running is None and not self._closed:
-            if len(self._partial) > MAX_LINE:
-                effects += self._too_long()
-            elif self._ended:
-                effects += self._hangup()
-        return effects
 
     def _too_long(self) -> list[Effect]:
         error = UserError(f"a line of more than {MAX_LINE} bytes", "split it")
@@ -291,7 +294,7 @@ class Console:
 
     def _over(self, text: bytes) -> list[Effect]:
         self.running = self._printer = None
-        return [*([Write(text)] if text else []), *self._prompt(), *self._advance()]
+        return [*([Write(text)] if text else []), *self._prompt()]
 
     def _prompt(self, before: bytes = b"") -> list[Effect]:
         if self.mode == "machine" or self._closed:

@@ -29,7 +29,7 @@ MIN_WIDTH, MAX_WIDTH = 40, 400
 UNKNOWN = "–"
 GAP = "  "
 
-_RIGHT = frozenset({"number", "size", "rate", "duration", "percent"})
+_RIGHT = frozenset({"number", "size", "rate", "duration"})
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 _WORD_COLOURS = {
     "done": "green",

@@ -28,7 +28,6 @@ _KINDS = {
     "clock": "seconds since 1970",
     "truth": "true or false",
     "list": "list",
-    "percent": "per cent",
     "json": "object",
 }
 _MADE = "<!-- Made by `python -m gnutella.docs` from the code; change it there. -->\n\n"

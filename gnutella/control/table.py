@@ -39,7 +39,7 @@ class Role(IntEnum):
 #: How a value is written: parsed by gnutella.control.grammar, shown in help by its metavar.
 ParamKind = Literal["text", "number", "seconds", "address", "guid", "choice", "choices", "flag", "directory", "file"]
 #: How a cell is shown by gnutella.control.render.
-ColumnKind = Literal["text", "number", "size", "rate", "duration", "clock", "truth", "list", "percent", "json"]
+ColumnKind = Literal["text", "number", "size", "rate", "duration", "clock", "truth", "list", "json"]
 #: Where a command runs: in the node, in the program that is typed (which may ask the node), or in the console session only.
 Place = Literal["node", "local", "session"]
 #: How rows are shown to people: a table, one block of lines, progress lines, or events.

@@ -97,6 +97,7 @@ class ConsoleProtocol(Protocol):
         self._unsent = 0
         self._waiters: list[Deferred[None]] = []
         self._gone = False
+        self._is_cut_off = False
         #: Whether the transport reads; None once the other side has closed its half.
         self._reading: bool | None = True
 
@@ -125,7 +126,8 @@ class ConsoleProtocol(Protocol):
         """The other side has said all it wanted to say."""
         self._reading = None
         self._timer("probe", PROBE_S, self._probe)
-        self._perform(self._console.input_ended())
+        self._console.input_ended()
+        self._perform([])
 
     def writeConnectionLost(self) -> None:
         """Nobody listens any more."""
@@ -170,6 +172,7 @@ class ConsoleProtocol(Protocol):
         self._release()
         if self._unsubscribe is not None:
             self._replay()
+        self._perform([])
 
     def stopProducing(self) -> None:
         """The transport is closing."""
@@ -178,13 +181,21 @@ class ConsoleProtocol(Protocol):
     # -- effects -------------------------------------------------------------------------------------------------------
 
     def _perform(self, effects: list[session.Effect]) -> None:
-        """In order; what a command that ends at once adds is done in the same loop, not deeper in the stack."""
+        """In order, then the lines that wait, as long as the socket takes the answers.
+
+        What a command that ends at once adds is done in the same loop, not deeper in the stack.
+        """
         self._effects.extend(effects)
         if self._performing:
             return
         self._performing = True
-        while self._effects and not self._gone:
-            self._do(self._effects.popleft())
+        while not self._gone:
+            if self._effects:
+                self._do(self._effects.popleft())
+            elif self._full or not (more := self._console.advance()):
+                break
+            else:
+                self._effects.extend(more)
         self._performing = False
         if not self._gone and self._reading is not None and self._reading != self._console.wants_input:
             self._reading = not self._reading
@@ -211,7 +222,7 @@ class ConsoleProtocol(Protocol):
                 self.hang_up()
 
     def _write(self, data: bytes) -> None:
-        if self._gone or not data:
+        if self._gone or self._is_cut_off or not data:
             return
         transport: Any = self.transport
         transport.write(data)
@@ -310,7 +321,7 @@ class ConsoleProtocol(Protocol):
         self.hang_up()
 
     def _too_slow(self) -> None:
-        if not self._gone:
+        if not self._gone and not self._is_cut_off:
             self._count(DropReason.SLOW_READER)
             self._abort()
 
@@ -326,6 +337,7 @@ class ConsoleProtocol(Protocol):
 
     def _abort(self) -> None:
         transport: Any = self.transport
+        self._is_cut_off = True
         if not self._gone:
             transport.abortConnection()
 

@@ -9,6 +9,7 @@ Searches whose first word is a key of `answers` get those hits, one every `hit_e
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import itertools
 import time
@@ -83,6 +84,7 @@ class FakeNode:
         self.queries: list[Row] = []
         self.searches: list[tuple[str, tuple[str, ...], int]] = []
         self.is_stopping = False
+        self.on_shutdown: Callable[[], object] = lambda: None
         self._lists: dict[Guid, FakeHits] = {}
         self._numbers = itertools.count(1)
         self._calls: list[Any] = []
@@ -133,6 +135,7 @@ class FakeNode:
     def shutdown(self) -> None:
         """Remember it."""
         self.is_stopping = True
+        self.on_shutdown()
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
@@ -329,6 +332,47 @@ class FakeNode:
 
 
 def _base32(data: bytes) -> str:
-    import base64
-
     return base64.b32encode(data).decode("ascii").rstrip("=")
+
+
+def serve(directory: str) -> None:
+    """Run a fake node in `directory` until SIGTERM: for tests of real clients, and to try a console without a network.
+
+    Prints one line of JSON with the open doors when they are open; the TCP console takes a free port.
+    """
+    import json
+    import os
+
+    from twisted.internet.defer import Deferred
+
+    from gnutella.control.doors import ConsoleDoors
+    from gnutella.settings import ControlSettings
+    from gnutella.testing.aio import current_reactor
+
+    reactor = current_reactor()
+    os.makedirs(directory, mode=0o700, exist_ok=True)
+    node = FakeNode(directory, reactor)
+    node.answers.update(EXAMPLES)
+    node.shared = [{"hit": 1, "path": "/shared/alice.txt", "hits": 2, "uploads": 1, **hit_row("alice.txt", 150_000)}]
+    doors = ConsoleDoors(reactor, node, ControlSettings(console="tcp:0:interface=127.0.0.1"), directory)
+
+    async def start() -> None:
+        print(json.dumps(await doors.open()), flush=True)
+
+    node.on_shutdown = lambda: reactor.callLater(0, reactor.stop)
+    Deferred.fromCoroutine(start()).addErrback(lambda failure: failure.printTraceback())
+    reactor.run()
+
+
+#: What a fake node that serves answers to `search alice`, `search stuck`, `search broken` and `search evil`.
+EXAMPLES: dict[str, list[Row]] = {
+    "alice": [hit_row("alice wonderland.txt", 1_500_000), hit_row("アリス.txt", 5_000_000, hops=2)],
+    "stuck": [hit_row("stuck.bin", 100)],
+    "broken": [hit_row("broken.bin", 100)],
+    "evil": [hit_row("evil\x1b[2J\x9b31m\u202egpj.exe", 7, vendor="\x1b]0;owned\x07")],
+}
+
+if __name__ == "__main__":
+    import sys
+
+    serve(sys.argv[1])

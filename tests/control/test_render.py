@@ -1,0 +1,140 @@
+"""Tables, bars and screens: they fit, they line up, and nothing in them can act on a terminal."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnutella.control.commands import by_name
+from gnutella.control.grammar import Invocation
+from gnutella.control.live import MAX_BARS, LiveBars
+from gnutella.control.printers import event_line, printer_for, status_lines
+from gnutella.control.render import SAMPLE_ROWS, Table, bar, cells_of, fit, printable, progress_line
+from gnutella.control.table import Column
+from gnutella.testing import strategies_control as some
+
+COLUMNS = by_name("search.start").columns
+
+
+def test_control_characters_become_visible_escapes() -> None:
+    assert printable("a\x1b[2Jb\x9b\u202e\n") == "a\\x1b[2Jb\\x9b\\u202e\\n"
+    assert printable("Ärger アリス.txt") == "Ärger アリス.txt"
+
+
+@given(some.names)
+def test_what_is_printable_stays_and_all_else_goes(text: str) -> None:
+    assert printable(text).isprintable()
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])).map(printable), st.integers(1, 40))
+def test_text_is_fitted_to_exactly_its_columns(text: str, width: int) -> None:
+    assert cells_of(fit(text, width)) == width
+    assert cells_of(fit(text, width, right=True)) == width
+
+
+@given(rows=st.lists(some.rows, min_size=1, max_size=5), width=st.integers(40, 200), streams=st.booleans())
+def test_no_line_of_a_table_is_wider_than_the_terminal(
+    rows: list[dict[str, object]], width: int, streams: bool
+) -> None:
+    table = Table(COLUMNS, width, streams=streams)
+    lines = [line for row in rows for line in table.add(row)] + table.flush()
+    assert len(lines) == len(rows) + 1
+    assert all(cells_of(line) < width and line.isprintable() for line in lines)
+
+
+def test_columns_line_up() -> None:
+    table = Table((Column("name", flexible=True), Column("size", "size")), 60)
+    table.add({"name": "a", "size": 1})
+    table.add({"name": "アリス", "size": 2**40})
+    assert table.flush() == ["name       size", "a           1 B", "アリス  1.0 TiB"]
+
+
+def test_a_long_table_is_shown_before_it_ends() -> None:
+    table = Table((Column("name"),), 60)
+    shown = [line for number in range(SAMPLE_ROWS + 5) for line in table.add({"name": f"row {number}"})]
+    assert len(shown) == SAMPLE_ROWS + 6
+
+
+def test_unknown_values_and_long_lists_of_sources_are_short() -> None:
+    table = Table((Column("a"), Column("b", "duration"), Column("c", "list"), Column("d", "truth")), 80)
+    sources = [{"address": "1.2.3.4:5"}, {"address": "6.7.8.9:10"}]
+    table.add({"a": None, "b": 61, "c": sources, "d": True})
+    assert table.flush()[1].split() == ["–", "1", "min", "01", "s", "1.2.3.4:5", "+1", "yes"]
+
+
+@pytest.mark.parametrize(("share", "drawn"), [(0, "····"), (0.5, "██··"), (1, "████"), (7, "████"), (-1, "····")])
+def test_a_bar_is_filled_to_its_share(share: float, drawn: str) -> None:
+    assert bar(share, 4) == drawn
+
+
+@given(
+    state=st.sampled_from(["transferring", "verifying", "paused", "queued", "done", "failed", "?"]),
+    name=some.names,
+    size=st.integers(0, 2**63),
+    downloaded=st.integers(0, 2**63),
+    eta=st.none() | st.floats(0, 1e9),
+    width=st.integers(50, 200),
+)
+def test_a_progress_line_fits_whatever_the_row_says(
+    state: str, name: str, size: int, downloaded: int, eta: float | None, width: int
+) -> None:
+    row = {"id": 1, "state": state, "name": name, "size": size, "downloaded": downloaded, "eta_s": eta, "error": name}
+    line = progress_line(row, width)
+    assert line.isprintable()
+    assert cells_of(line) < width
+
+
+def test_progress_is_told_once_a_tenth_or_when_the_state_changes() -> None:
+    printer = printer_for(Invocation(by_name("download.list"), {"watch": True}))
+    row = {"id": 1, "state": "transferring", "name": "a", "size": 100}
+    told = [bool(printer.add({**row, "downloaded": got})) for got in (0, 5, 9, 10, 12, 20, 100)]
+    assert told == [True, False, False, True, False, True, True]
+    assert printer.add({**row, "state": "done", "downloaded": 100})
+    assert printer_for(Invocation(by_name("download.list"), {"watch": True})).end() == ["no downloads"]
+
+
+def test_live_bars_are_redrawn_in_place_and_old_ones_scroll_away() -> None:
+    out = io.StringIO()
+    bars = LiveBars(out, lambda: 80, colours=False)
+    for number in range(MAX_BARS + 1):
+        bars.add({"id": number, "state": "queued" if number else "done", "name": f"file {number}", "size": 1})
+    last = out.getvalue().rsplit("\x1b[", MAX_BARS + 2)
+    assert f"\x1b[{MAX_BARS}F" in out.getvalue()
+    assert "file 0" in "".join(last)
+    bars.add({"id": 5, "state": "done", "name": "file 5", "size": 1})
+    assert out.getvalue().count("\x1b[20F") == 2
+
+
+def test_an_empty_reply_says_so() -> None:
+    assert printer_for(Invocation(by_name("link.list"), {})).end() == ["no links"]
+
+
+def test_rows_that_are_handles_are_numbered() -> None:
+    printer = printer_for(Invocation(by_name("link.list"), {}))
+    printer.add({"address": "1.2.3.4:5"})
+    printer.add({"address": "6.7.8.9:1"})
+    assert [line.split()[0] for line in printer.end()] == ["#", "1", "2"]
+
+
+def test_the_status_screen_tells_what_is_not_known() -> None:
+    shown = "\n".join(status_lines({"version": "1", "role": "leaf", "reachable": {"tcp": None, "udp": False}}))
+    assert "tcp unknown  udp no" in shown
+    assert "not ready yet" in shown
+
+
+def test_an_event_is_one_harmless_line() -> None:
+    line = event_line({"id": 3, "time": 0.5, "type": "hit_received", "data": {"name": "a b\x1b", "size": 5}})
+    assert 'name="a b\\x1b" size=5' in line
+    assert line.isprintable()
+
+
+def test_colours_come_only_when_wanted() -> None:
+    invocation = Invocation(by_name("node.doctor"), {})
+    plain, coloured = printer_for(invocation), printer_for(invocation, colours=True)
+    for printer in (plain, coloured):
+        printer.add({"name": "disk", "ok": False, "detail": "full", "fix": "make room"})
+    assert "\x1b[31m" in "".join(coloured.end())
+    assert "\x1b" not in "".join(plain.end())
