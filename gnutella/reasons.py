@@ -18,7 +18,12 @@ class DropReason(Enum):
     TTL_SPENT = "ttl_spent", 0, 0, "arrived with its last hop used: handled here, not forwarded"
     TTL_ZERO = "ttl_zero", 0, 0, "arrived with TTL 0, which no servent may send"
     TTL_TOO_HIGH = "ttl_too_high", 0, 0, "TTL plus hops is beyond the hard limit"
-    NO_ROUTE = "no_route", 0, 0, "no link is known that leads back: the query or servent id was never seen or is forgotten"
+    NO_ROUTE = (
+        "no_route",
+        0,
+        0,
+        "no link is known that leads back: the query or servent id was never seen or is forgotten",
+    )
     ROUTE_GONE = "route_gone", 0, 0, "the link that leads back is closed"
     UNREQUESTED_HIT = "unrequested_hit", 0, 0, "a hit for a query that nobody here asked"
     HIT_QUOTA = "hit_quota", 0, 0, "more hits came back for one query than are relayed"

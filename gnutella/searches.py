@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall
 
+from gnutella.browsing import browsed
 from gnutella.control.events import Journal
 from gnutella.control.view import MAX_HIT_LISTS, HitRef, Row
 from gnutella.errors import RemoteViolation, UserError
@@ -20,10 +21,13 @@ from gnutella.protocol.query import MAX_FORWARDED_QUERY, Query, make_query
 from gnutella.protocol.urn import parse_urn, sha1_urn
 from gnutella.routing.events import HitReceived
 from gnutella.routing.results import MAX_ROWS, Hit, SearchResults
+from gnutella.routing.seams import Chance
 from gnutella.units import Guid
 
 #: Seconds after which a search takes no more hits: reverse paths in the network live about ten minutes (digest 4.1).
 LINGER_S = 600.0
+#: Seconds for which hits are taken of a query that only looks for further sources.
+FIND_S = 60.0
 
 
 class Asker(Protocol):
@@ -58,18 +62,21 @@ class HitListOf:
 
 
 class Searches:
-    """The node's hit lists, newest last.  `clock` is the reactor."""
+    """The node's hit lists, newest last.  `clock` is the reactor; `on_sources` gets each file found with its sources."""
 
-    def __init__(self, asker: Asker, journal: Journal, clock: Any) -> None:
+    def __init__(
+        self, asker: Asker, journal: Journal, clock: Any, rng: Chance, on_sources: Callable[[Hit], None]
+    ) -> None:
         self._asker = asker
+        self._rng = rng
+        self._on_sources = on_sources
         self._journal = journal
         self._clock = clock
         self._lists: OrderedDict[Guid, HitListOf] = OrderedDict()
         self._open: set[Guid] = set()
+        self._finding: dict[Guid, IDelayedCall] = {}
 
-    def search(
-        self, words: str, kinds: Sequence[str], limit: int, on_row: Callable[[Row], None] | None
-    ) -> HitListOf:
+    def search(self, words: str, kinds: Sequence[str], limit: int, on_row: Callable[[Row], None] | None) -> HitListOf:
         """Send a query for words or for one URN; UserError (64) for words that no servent would answer."""
         query = query_for(words)
         guid = self._asker.search(query)
@@ -81,14 +88,21 @@ class Searches:
         self._journal.add("search_started", guid=guid.hex(), words=words)
         return found
 
-    def keep(self, results: SearchResults, words: str) -> HitListOf:
-        """Make a finished list (a browse) the newest one."""
-        found = HitListOf(results, words, self._stop)
+    def keep_browse(self, answer: bytes, words: str) -> HitListOf:
+        """Make the hits of a browse answer (query hit messages one after the other) the newest list."""
+        found = HitListOf(browsed(answer, self._rng), words, self._stop)
         self._keep(found)
         return found
 
+    def find_sources(self, sha1: bytes) -> None:
+        """Ask the overlay who has a content that is being downloaded; hits go to `on_sources`."""
+        guid = self._asker.search(query_for(sha1_urn(sha1)))
+        self._finding[guid] = self._clock.callLater(FIND_S, self._found_enough, guid)
+
     def hit_received(self, event: HitReceived) -> None:
         """Take in the hit of one of our queries."""
+        if event.guid in self._finding or event.guid in self._open:
+            self._tell_downloads(event)
         found = self._lists.get(event.guid)
         if found is None or event.guid not in self._open:
             return
@@ -113,8 +127,24 @@ class Searches:
 
     def stop(self) -> None:
         """End all searches; the node stops."""
+        for guid in list(self._finding):
+            self._found_enough(guid)
         for found in list(self._lists.values()):
             found.stop()
+
+    def _tell_downloads(self, event: HitReceived) -> None:
+        """Late sources of a file that is being downloaded already are sources too."""
+        results = SearchResults(event.guid)
+        results.add(event)
+        for hit in results.hits():
+            if hit.sha1 is not None:
+                self._on_sources(hit)
+
+    def _found_enough(self, guid: Guid) -> None:
+        timer = self._finding.pop(guid)
+        if timer.active():
+            timer.cancel()
+        self._asker.stop_search(guid)
 
     def _keep(self, found: HitListOf) -> None:
         self._lists[found.guid] = found

@@ -1,7 +1,7 @@
 """What happens before a node starts: its directory, its settings, and a look at whether it can run at all.
 
-All of it is synchronous and runs before twistd forks, so that each mistake is one readable line and an exit code: 64 usage, 69 a
-port in use, 73 the directory is in use or cannot be made, 78 configuration.
+All of it is synchronous and runs before twistd forks, so that each mistake is one readable line and an exit code: 64 usage,
+69 a port in use, 73 the directory is in use or cannot be made, 78 configuration.
 """
 
 from __future__ import annotations
@@ -96,7 +96,9 @@ def _check_port(option: str, endpoint: str) -> None:
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise UserError(
-                    f"{option}: port {port_text} is in use", f"give another one, such as {option} tcp:0", os.EX_UNAVAILABLE
+                    f"{option}: port {port_text} is in use",
+                    f"give another one, such as {option} tcp:0",
+                    os.EX_UNAVAILABLE,
                 ) from None
             raise UserError(
                 f"{option} {endpoint}: {error.strerror}", "give a port above 1023 of this machine", os.EX_UNAVAILABLE

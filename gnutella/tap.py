@@ -21,16 +21,26 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = "A headless Gnutella 0.6 servent. Everything of one node lives in one directory (--dir)."
-    optParameters = [  # noqa: RUF012 - the form that usage.Options reads
-        ["dir", "d", None, "Directory of the node: gnutella.toml, state.db, token, control.sock, incoming/, incomplete/."],
+    optParameters = [
+        [
+            "dir",
+            "d",
+            None,
+            "Directory of the node: gnutella.toml, state.db, token, control.sock, incoming/, incomplete/.",
+        ],
         ["config", "c", None, "Settings file (TOML); default: gnutella.toml in the directory, if it is there."],
         ["role", None, None, "auto, leaf or ultrapeer."],
         ["profile", None, None, "lan (default), public or loopback: how other hosts are found."],
         ["control", None, None, "Endpoint of the control socket; default unix:DIR/control.sock:mode=600."],
-        ["console", None, None, "Endpoint of the telnet-style console; default tcp:6347:interface=127.0.0.1; 'off': none."],
+        [
+            "console",
+            None,
+            None,
+            "Endpoint of the telnet-style console; default tcp:6347:interface=127.0.0.1; 'off': none.",
+        ],
         ["http", None, None, "Endpoint of the HTTP API; this version has none, so only 'off' has an effect."],
     ]
-    optFlags = [["anonymous", None, "Switch the relay layer on (refused while it is not installed)."]]  # noqa: RUF012
+    optFlags = [["anonymous", None, "Switch the relay layer on (refused while it is not installed)."]]
     compData = usage.Completions(
         optActions={
             "dir": usage.CompleteDirs(),
@@ -41,7 +51,7 @@ class Options(usage.Options):
     )
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.lists: dict[str, list[str]] = {"listen": [], "connect": [], "share": []}
 
     def opt_listen(self, endpoint: str) -> None:
@@ -81,7 +91,9 @@ def makeService(options: Options) -> IService:
         if options["anonymous"]:
             raise UserError("--anonymous: the relay layer is not installed", "leave the option out", os.EX_CONFIG)
         if options["http"] not in (None, "off"):
-            print("gnutella: --http: this version has no HTTP API; use the control socket or the console", file=sys.stderr)
+            print(
+                "gnutella: --http: this version has no HTTP API; use the control socket or the console", file=sys.stderr
+            )
         service: Any = prepare(options["dir"], options["config"], options.overrides(), os.environ, reactor)
     except UserError as error:
         print(f"gnutella: {error}", file=sys.stderr)

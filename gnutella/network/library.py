@@ -75,7 +75,8 @@ class _Inbox:
 
 
 class LibraryService:
-    """See the module text.  `extra_dirs` (finished downloads) are offered too; nothing in `private_dirs` ever is."""
+    """See the module text.  `extra_dirs` (finished downloads) are offered too.  `private_dirs` are neither shared nor
+    entered from a share above them; a directory within one may be shared by its own name."""
 
     _log = Logger()
 
@@ -275,7 +276,7 @@ class LibraryService:
         await self._live.publish()
 
     def _is_private(self, path: str) -> bool:
-        return any(path == private or path.startswith(private + "/") for private in self._private)
+        return path in self._private
 
     # -- what there is to look at ----------------------------------------------------------------------------------------
 

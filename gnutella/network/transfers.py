@@ -284,6 +284,10 @@ class Transfers:
         """One row; UserError (exit 1) for an unknown id."""
         return self._run(number).download.row(self._reactor.seconds())
 
+    def received(self, number: int) -> dict[str, int]:
+        """Bytes that each source of a download sent, by address (or servent id), since the node started."""
+        return {source.label: source.received for source in self._run(number).download.sources}
+
     async def pause(self, number: int) -> dict[str, object]:
         """Stop a download for now; its row."""
         await self._run(number).pause()

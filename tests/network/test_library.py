@@ -294,11 +294,9 @@ async def test_a_share_within_a_share_stays_offered_when_the_inner_one_is_remove
 
 @async_test()
 async def test_what_must_not_be_shared_is_refused(house: House, tmp_path: Path) -> None:
-    (house.node / "sub").mkdir()
     for directory in (
         "/",
         str(house.node),
-        str(house.node / "sub"),
         str(tmp_path / "share2"),
         str(house.share / "Some Song.mp3"),
     ):
@@ -307,6 +305,15 @@ async def test_what_must_not_be_shared_is_refused(house: House, tmp_path: Path) 
     with pytest.raises(UserError) as caught:
         await house.library.remove(str(tmp_path))
     assert caught.value.exit_code == 1
+
+
+@async_test()
+async def test_a_directory_within_the_nodes_own_may_be_shared_by_name(house: House) -> None:
+    (house.node / "sub").mkdir()
+    (house.node / "sub" / "b.txt").write_text("b")
+    await house.library.add(str(house.node / "sub"))
+    house.clock.advance(SETTLE_S)
+    assert "b.txt" in house.names()
 
 
 @async_test()

@@ -1,0 +1,184 @@
+"""What the demo prints: a few lines for people, or the same facts as one JSON object a line.
+
+The paths and the reasons are read from the nodes' traces, which is what `gnutella trace GUID` shows of one node.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, TextIO
+
+from gnutella.units import Guid, format_duration, format_size
+
+if TYPE_CHECKING:
+    from gnutella.node import Node
+    from gnutella.searches import HitListOf
+
+_ARROW = " → "
+#: Kinds in the order of the closing table.
+_KINDS = ("ping", "pong", "query", "query_hit", "push", "vendor", "bye")
+
+
+class Show:
+    """Writes to `out`; `is_json` chooses the form."""
+
+    def __init__(self, is_json: bool, out: TextIO) -> None:
+        self._is_json = is_json
+        self._out = out
+
+    def overlay(self, nodes: Mapping[str, Node], links: int, took_s: float) -> None:
+        """All nodes run, are linked, and have hashed their files."""
+        files = sum(node.library.catalog.file_count for node in nodes.values())
+        facts = {"nodes": list(nodes), "links": links, "files": files, "took_s": round(took_s, 3)}
+        text = f"{len(nodes)} nodes  {links} links up  {files} files shared"
+        self._say("overlay", facts, [self._timed(text, took_s)])
+
+    def query(self, words: str, found: HitListOf, first_s: float | None, nodes: Mapping[str, Node]) -> None:
+        """One search: its hits, the way of each, and where and why it stopped."""
+        travels = Travels(found.guid, nodes)
+        paths = {
+            str(source["servent_id"]): travels.path_to(str(source["servent_id"]))
+            for row in found.rows
+            for source in _sources(row)
+        }
+        shown = [_ARROW.join(path) for path in sorted(paths.values(), key=lambda path: (len(path), path)) if path]
+        stops = travels.stops()
+        facts = {
+            "words": words,
+            "guid": found.guid.hex(),
+            "hits": len(found.rows),
+            "first_hit_ms": None if first_s is None else round(first_s * 1000, 1),
+            "messages": travels.messages,
+            "paths": [path for path in paths.values() if path],
+            "stopped": [{"node": node, "reason": reason} for node, reason in stops],
+        }
+        noun = "file" if len(found.rows) == 1 else "files"
+        first = "" if first_s is None else f"   first hit {format_duration(first_s)}"
+        quoted = words if words.startswith("urn:") else f'"{words}"'
+        lines = [f"{quoted}   {len(found.rows)} {noun}{first}   {travels.messages} messages"]
+        lines += [f"  found   {path}" for path in shown]
+        lines += [f"  stopped at {node}: {reason}" for node, reason in stops]
+        self._say("query", facts, lines)
+
+    def download(self, row: Mapping[str, Any], asker: Node, nodes: Mapping[str, Node], took_s: float) -> None:
+        """The finished download, its SHA-1 and tiger tree found right: from whom how much."""
+        names = _names_by_address(nodes)
+        sent = asker.transfers.received(int(row["id"]))
+        parts = {names.get(address, address): count for address, count in sent.items() if count}
+        facts = {
+            "name": row["name"],
+            "size": row["size"],
+            "sources": parts,
+            "sha1": "ok",
+            "tth": "ok",
+            "took_s": round(took_s, 3),
+        }
+        text = f"{row['name']}   {format_size(int(row['size']))} from {len(parts)} sources   sha1 ok   tth ok"
+        lines = [self._timed(text, took_s)]
+        lines += [f"  from    {name}   {format_size(count)}" for name, count in sorted(parts.items())]
+        self._say("download", facts, lines)
+
+    def traffic(self, counts: Iterable[Mapping[str, int]]) -> None:
+        """Messages by kind over all nodes."""
+        total: Counter[str] = Counter()
+        for node in counts:
+            total.update(node)
+        kinds = {kind: total[f"messages_rx_{kind}"] for kind in _KINDS}
+        dropped = {name[8:]: count for name, count in sorted(total.items()) if name.startswith("dropped_")}
+        facts = {"messages": kinds, "bytes": total["bytes_rx"], "dropped": dropped}
+        parts = [f"{kind.replace('_', '-')} {count}" for kind, count in kinds.items() if count]
+        lines = ["  ".join([*parts, f"bytes {format_size(total['bytes_rx'])}"])]
+        if dropped:
+            lines.append("dropped  " + "  ".join(f"{reason} {count}" for reason, count in dropped.items()))
+        self._say("traffic", facts, lines)
+
+    def ending(self, took_s: float) -> None:
+        """What to try next."""
+        if self._is_json:
+            self._write({"step": "done", "took_s": round(took_s, 3)})
+            return
+        self._lines("next", ["gnutella init             write a commented settings file for a node of your own"])
+        self._lines("", ["twistd -n gnutella        run it; then: gnutella status, share add, search, get"])
+
+    def kept(self, nodes: Mapping[str, Node]) -> None:
+        """How to reach the nodes that are left running."""
+        for name, node in nodes.items():
+            facts = {"name": name, "directory": str(node.directory), "listen": node.links.listening}
+            self._say("node", facts, [f"{name:8} gnutella --dir {node.directory} status"])
+        if not self._is_json:
+            self._lines("", ["Ctrl-C ends them and removes their directories."])
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _timed(self, text: str, took_s: float) -> str:
+        return f"{text}   {format_duration(took_s)}"
+
+    def _say(self, step: str, facts: Mapping[str, object], lines: list[str]) -> None:
+        if self._is_json:
+            self._write({"step": step, **facts})
+        else:
+            self._lines(step, lines)
+
+    def _lines(self, title: str, lines: list[str]) -> None:
+        for number, line in enumerate(lines):
+            print(f" {title if number == 0 else '':10} {line}", file=self._out, flush=True)
+
+    def _write(self, facts: Mapping[str, object]) -> None:
+        print(json.dumps(facts, ensure_ascii=False), file=self._out, flush=True)
+
+
+class Travels:
+    """Where one query went, out of the traces of all nodes."""
+
+    def __init__(self, guid: Guid, nodes: Mapping[str, Node]) -> None:
+        self._by_id = _names_by_id(nodes)
+        by_address = _names_by_address(nodes)
+        self.messages = 0
+        self._came_from: dict[str, str] = {}
+        self._stops: list[tuple[str, str]] = []
+        for name, node in nodes.items():
+            passed_on = False
+            for row in node.face.trace(guid) or ():
+                step, other = str(row["step"]), by_address.get(str(row["link"]), str(row["link"]))
+                if step == "received from":
+                    self._came_from[name] = other
+                elif step == "forwarded to":
+                    self.messages += 1
+                    passed_on = True
+                elif step == "dropped from":
+                    self._stops.append((name, f"{row['reason']}, from {other}"))
+                elif step == "ttl spent":
+                    self._stops.append((name, "its TTL was spent"))
+                    passed_on = True
+            if name in self._came_from and not passed_on:
+                self._stops.append((name, "no other link to pass it on to"))
+
+    def path_to(self, servent_id: str) -> list[str]:
+        """Names of the nodes from the one that asked to the one that has this servent id (hex)."""
+        name = self._by_id.get(servent_id)
+        if name is None:
+            return []
+        path = [name]
+        while (before := self._came_from.get(path[0])) is not None and before not in path:
+            path.insert(0, before)
+        return path
+
+    def stops(self) -> list[tuple[str, str]]:
+        """(node, reason) of each end of the query's travels."""
+        return sorted(self._stops)
+
+
+def _names_by_id(nodes: Mapping[str, Node]) -> dict[str, str]:
+    return {node.router.servent_id.hex(): name for name, node in nodes.items()}
+
+
+def _names_by_address(nodes: Mapping[str, Node]) -> dict[str, str]:
+    return {str(address): name for name, node in nodes.items() for address in node.links.addresses}
+
+
+def _sources(row: Mapping[str, object]) -> list[Mapping[str, object]]:
+    sources = row["sources"]
+    assert isinstance(sources, list)
+    return sources

@@ -1,0 +1,100 @@
+"""What the parts of a node tell it, and what it does about that: the journal, the searches, pushes.
+
+One method for each source of events; nothing here decides anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
+from gnutella.reasons import DropReason
+from gnutella.routing.events import HitReceived, MessageRefused, PushReceived
+from gnutella.routing.seams import Shared
+from gnutella.sharing.catalog import Catalog
+
+if TYPE_CHECKING:
+    from gnutella.node import Node
+
+#: Text of the network that reaches the journal is cut to this.
+MAX_TEXT = 200
+
+
+class Happenings:
+    """The node's ear."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    def link_event(self, event: object) -> None:
+        """Events of gnutella.network.events and gnutella.routing.events."""
+        node, journal = self._node, self._node.journal
+        match event:
+            case HitReceived():
+                node.searches.hit_received(event)
+            case PushReceived():
+                node.transfers.answer_push(event.push)
+            case LinkOpened():
+                row = event.row
+                node.was_reached = node.was_reached or row["direction"] == "in"
+                journal.add(
+                    "link_opened",
+                    address=row["address"],
+                    direction=row["direction"],
+                    role=row["role"],
+                    vendor=str(row["vendor"])[:MAX_TEXT],
+                )
+            case LinkClosed():
+                journal.add(
+                    "link_closed",
+                    address=event.address,
+                    reason=event.reason.value,
+                    detail=event.detail[:MAX_TEXT],
+                )
+            case LinkFailed():
+                journal.add(
+                    "link_failed",
+                    address=event.address,
+                    reason=event.reason.value,
+                    detail=event.detail[:MAX_TEXT],
+                )
+            case MessageRefused():
+                journal.add(
+                    "message_refused",
+                    address=node.links.name(event.link),
+                    reason=event.reason.value,
+                    detail=event.detail[:MAX_TEXT],
+                )
+            case ReachabilityChanged():
+                journal.add("reachability_changed", tcp=node.face.is_reachable, udp=None)
+
+    def transfer_event(self, kind: str, data: Mapping[str, object]) -> None:
+        """Events of the transfers, by the names of the journal."""
+        self._node.journal.add(kind, **{key: _plain(value) for key, value in data.items()})
+
+    def library_changed(self, catalog: Catalog) -> None:
+        """A new snapshot is served from now on."""
+        self._node.router.set_library(Counted(catalog, self._node.library.counts.count_hits))
+        self._node.journal.add("share_changed", files=catalog.file_count, bytes=catalog.total_bytes)
+
+
+class Counted:
+    """A catalog that counts the hits of its files (routing.seams.Library); a miss costs one call more."""
+
+    def __init__(self, catalog: Catalog, count: Callable[[Iterable[bytes]], None]) -> None:
+        self.file_count = catalog.file_count
+        self.kbytes = catalog.kbytes
+        self._answer = catalog.answer
+        self._count = count
+
+    def answer(self, payload: bytes, limit: int) -> Sequence[Shared]:
+        """As Catalog.answer."""
+        found = self._answer(payload, limit)
+        if found:
+            self._count([file.sha1 for file in found if file.sha1 is not None])
+        return found
+
+
+def _plain(value: object) -> object:
+    return value.value if isinstance(value, DropReason) else value

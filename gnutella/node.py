@@ -1,0 +1,364 @@
+"""One node: the rooms wired together, started in order and stopped in reverse.
+
+    node = build(settings, reactor, directory)      # or prepare(...), which reads settings and checks ports first
+    node.startService(); await node.when_ready()
+
+Order of starting: state, control sockets, library, transfers, links.  The control sockets come first of what people see, so
+that `gnutella status` works while the library is still being read.  `gnutella.face.Face` is what the commands see of the node.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import random
+import secrets
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnutella import USER_AGENT, __version__
+from gnutella.browsing import browse_answer
+from gnutella.control.doors import ConsoleDoors
+from gnutella.control.events import Journal
+from gnutella.control.token import ensure_tokens
+from gnutella.errors import UserError
+from gnutella.face import Face
+from gnutella.happenings import Happenings
+from gnutella.network.dial import Dialler
+from gnutella.network.hashers import HashWorkers
+from gnutella.network.library import LibraryService
+from gnutella.network.links import Links
+from gnutella.network.memory import Memory
+from gnutella.network.own_address import OwnAddresses
+from gnutella.network.store import DirectoryLock, open_store
+from gnutella.network.tls import PeerTls
+from gnutella.network.transfers import Links as TransferLinks
+from gnutella.network.transfers import Transfers
+from gnutella.network.workers import Workers
+from gnutella.protocol.message import Push
+from gnutella.routing.hosts import HostCache
+from gnutella.routing.results import Hit
+from gnutella.routing.router import Router
+from gnutella.searches import Searches
+from gnutella.settings import Settings
+from gnutella.settings_file import Loaded
+from gnutella.startup import check, load_settings, resolve_directory
+from gnutella.units import Address, Guid
+from gnutella.wanted import sources_of
+
+#: Seconds between two times that hosts, counts and the like are written to state.db.
+SAVE_INTERVAL_S = 60.0
+#: Directories of the node's that nobody may share, not even by name.
+PRIVATE_NAMES = ("incomplete", "tls")
+#: Seconds that an orderly stop may take before the rest is cut off (the product contract says 5 in all).
+STOP_TIMEOUT_S = 4.0
+
+
+class Node(Service):
+    """A servent.  Everything of it is in `directory`; the settings are those of `loaded`."""
+
+    log = Logger()
+
+    def __init__(self, directory: Path, loaded: Loaded, reactor: Any) -> None:
+        self.directory = directory
+        self.config = loaded
+        self.reactor = reactor
+        self.started_at = 0.0
+        self.is_ready = False
+        #: Whether a peer ever connected to us in this run.
+        self.was_reached = False
+        settings = loaded.settings
+        self.rng = random.Random(secrets.randbits(128))
+        self.journal = Journal(reactor.seconds)
+        self.store = open_store(directory, reactor)
+        self.memory = Memory(self.store)
+        self.workers = Workers(reactor)
+        self.hashers = HashWorkers(reactor, settings.sharing.hash_workers)
+        self.hosts = HostCache()
+        self.face = Face(self)
+        self._lock = DirectoryLock(directory)
+        self._doors = ConsoleDoors(reactor, self.face, settings.control, str(directory))
+        self.consoles: list[str] = []
+        self._starting: Deferred[None] | None = None
+        self._ready: list[Deferred[None]] = []
+        self._saving = LoopingCall(self._save)
+        self._saving.clock = reactor
+        self._stages: list[Callable[[], Awaitable[object]]] = []
+        # Made in _wire, once state.db has told who we are.
+        self.router: Router
+        self.links: Links
+        self.library: LibraryService
+        self.transfers: Transfers
+        self.searches: Searches
+        self.dialler = Dialler(reactor, settings.network.dial_timeout_s)
+        self.own_address = OwnAddresses(settings.network)
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def startService(self) -> None:
+        """Begin to start; `when_ready` tells when it is done.  Exits with a readable line if it cannot."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self.started_at = self.reactor.seconds()
+        self._starting = Deferred.fromCoroutine(self._start())
+        self._starting.addErrback(self._cannot_start)
+
+    def when_ready(self) -> Deferred[None]:
+        """Fires when the listener is up and the library is served; fails if the node cannot start."""
+        ready: Deferred[None] = Deferred()
+        if self.is_ready:
+            ready.callback(None)
+        else:
+            self._ready.append(ready)
+        return ready
+
+    def stopService(self) -> Deferred[None]:
+        """Bye to the peers, state to disk; at most STOP_TIMEOUT_S seconds."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _start(self) -> None:
+        self._lock.acquire()
+        self._stages.append(self._unlock)
+        await self.store.open()
+        self._stages.append(self.store.close)
+        await self.memory.load(self.hosts)
+        self._wire(Guid(self.memory.servent_id))
+        (self.directory / "incoming").mkdir(exist_ok=True)
+        ensure_tokens(str(self.directory))
+        self.consoles = await self._doors.open()
+        self._stages.append(self._doors.close)
+        self._stages.append(self.workers.stop)
+        self._stages.append(self.hashers.stop)
+        await self.library.start()
+        self._stages.append(self.library.stop)
+        await self.transfers.start()
+        self._stages.append(self.transfers.stop)
+        await self.links.listen()
+        self.links.start()
+        self._stages.append(self._stop_links)
+        self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
+        self.journal.add(
+            "node_started", version=__version__, servent_id=self.router.servent_id.hex(), listen=self.links.listening
+        )
+        self.log.info(
+            "node {servent_id} of {directory!r} listens on {listen}",
+            servent_id=self.router.servent_id.hex(),
+            directory=str(self.directory),
+            listen=", ".join(self.links.listening),
+        )
+        self._became_ready()
+
+    def _wire(self, servent_id: Guid) -> None:
+        settings = self.config.settings
+        happenings = Happenings(self)
+        self.library = LibraryService(
+            self.reactor,
+            settings.sharing,
+            self.store,
+            self.workers,
+            self.hashers,
+            happenings.library_changed,
+            extra_dirs=(str(self.directory / "incoming"),) if settings.sharing.share_incoming else (),
+            private_dirs=[str(path) for path in (self.directory, *(self.directory / name for name in PRIVATE_NAMES))],
+        )
+        self.router = Router(
+            settings.routing,
+            servent_id,
+            self.library.catalog,
+            self.own_address,
+            self.rng,
+            allow_private=settings.network.profile != "public",
+            now=self.reactor.seconds(),
+        )
+        self.router.self.is_firewalled = settings.network.firewalled
+        self.router.self.reads_tls = settings.network.tls
+        self.transfers = Transfers(
+            self.reactor,
+            settings.transfers,
+            self.directory,
+            self.store,
+            self.workers,
+            self.hashers,
+            TransferLinks(
+                catalog=lambda: self.library.catalog,
+                dial=self.dialler.connect,
+                send_push=self._send_push,
+                own_address=self._address_for_pushes,
+                servent_id=servent_id,
+                count_drop=self.router.count_drop,
+                emit=happenings.transfer_event,
+                user_agent=settings.network.user_agent or USER_AGENT,
+                adopt=self._adopt,
+                find_sources=lambda sha1: self.searches.find_sources(sha1),
+                uploaded=self._uploaded,
+                browse=lambda: browse_answer(self.library.catalog, self.router, self._address_for_pushes(), self.rng),
+                allow_private=settings.network.profile != "public",
+                dial_timeout_s=settings.network.dial_timeout_s,
+            ),
+        )
+        self.links = Links(
+            self.reactor,
+            settings.network,
+            self.router,
+            self.own_address,
+            self.hosts,
+            self.dialler,
+            self.rng,
+            happenings.link_event,
+            tls=PeerTls(self.directory) if settings.network.tls else None,
+            http=self.transfers.http_protocol,
+            giv=self.transfers.giv_protocol,
+        )
+        self.searches = Searches(self, self.journal, self.reactor, self.rng, self._found_sources)
+
+    def _became_ready(self) -> None:
+        self.is_ready = True
+        self.journal.add("node_ready", shared=self.library.catalog.file_count)
+        ready, self._ready = self._ready, []
+        for waiter in ready:
+            waiter.callback(None)
+
+    async def _stop(self) -> None:
+        if self._starting is not None:
+            self._starting.cancel()
+        self.is_ready = False
+        if self._saving.running:
+            self._saving.stop()
+        self.journal.add("node_stopping", reason="stopped")
+        if hasattr(self, "searches"):
+            self.searches.stop()
+        while self._stages:
+            stage = self._stages.pop()
+            try:
+                await Deferred.fromCoroutine(_awaited(stage)).addTimeout(STOP_TIMEOUT_S, self.reactor)
+            except Exception:  # noqa: BLE001 - logged; the other parts must be stopped all the same
+                self.log.failure("a part of the node did not stop in order")
+
+    async def _stop_links(self) -> None:
+        await self._save()
+        self.dialler.stop()
+        await self.links.stop()
+
+    async def _unlock(self) -> None:
+        self._lock.release()
+
+    def _cannot_start(self, failure: Failure) -> None:
+        if failure.check(CancelledError):
+            return
+        ready, self._ready = self._ready, []
+        if ready:  # somebody waits for it and will tell
+            for waiter in ready:
+                waiter.errback(failure)
+            return
+        error = failure.value
+        if isinstance(error, UserError):
+            print(f"gnutella: {error}", file=sys.stderr)
+            code = error.exit_code
+        else:
+            self.log.failure("the node cannot start", failure)
+            code = os.EX_SOFTWARE
+        # twistd ends with 0 or 1 whatever happened; the product contract wants the code of the error.
+        atexit.register(_exit_with, code)
+        self.reactor.callLater(0, self.reactor.stop)
+
+    # -- what the parts ask of each other ------------------------------------------------------------------------------
+
+    def search(self, query: Any) -> Guid:
+        """searches.Asker: send a query of ours."""
+        guid, actions = self.router.search(query, self.reactor.seconds())
+        self.links.execute(actions)
+        return guid
+
+    def stop_search(self, guid: Guid) -> None:
+        """searches.Asker: take no more hits."""
+        self.router.stop_search(guid)
+
+    def _send_push(self, push: Push) -> bool:
+        sent, actions = self.router.send_push(push, self.reactor.seconds())
+        self.links.execute(actions)
+        return sent
+
+    def _address_for_pushes(self) -> Address:
+        """Where a pushed servent shall call us: what the network sees of us, else where our port listens."""
+        own = self.own_address
+        return own(own.external or self.links.local_host() or "127.0.0.1")
+
+    def _adopt(self, path: str, sha1: bytes, tth: bytes | None) -> None:
+        if self.config.settings.sharing.share_incoming:
+            adopting = Deferred.fromCoroutine(self.library.adopt(path, sha1, tth))
+            adopting.addErrback(lambda failure: self.log.failure("a finished download could not be offered", failure))
+
+    def _uploaded(self, sha1: bytes) -> None:
+        self.library.counts.count_upload(sha1)
+        self.router.self.has_uploaded = True
+
+    def _found_sources(self, hit: Hit) -> None:
+        if hit.sha1 is not None:
+            self.transfers.add_sources(hit.sha1, sources_of(hit))
+
+    def use_settings(self, loaded: Loaded) -> None:
+        """Take changed settings from now on, as far as they can change while the node runs."""
+        self.config = loaded
+        settings = loaded.settings
+        self.transfers.apply(settings.transfers)
+        self.router.self.is_firewalled = settings.network.firewalled
+        self.router.self_changed()
+
+    async def _save(self) -> None:
+        await self.memory.save(self.hosts, self.router.counters)
+
+    def _save_failed(self, failure: Failure) -> None:
+        self.log.failure("state cannot be saved", failure)
+
+
+def build(settings: Settings, reactor: Any, directory: str | os.PathLike[str], loaded: Loaded | None = None) -> Node:
+    """A node in `directory`, not yet started."""
+    path = Path(directory).absolute()
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    plain = loaded or Loaded(settings, settings, {}, {})
+    return Node(path, plain, reactor)
+
+
+def prepare(
+    directory: str | None,
+    config: str | None,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str],
+    reactor: Any,
+) -> Node:
+    """A node from options, file and environment; UserError with its exit code for everything a user can have got wrong."""
+    path = resolve_directory(directory)
+    loaded = load_settings(path, config, overrides, environ)
+    check(path, loaded.settings)
+    return Node(path, loaded, reactor)
+
+
+async def start_nodes(nodes: list[Node]) -> None:
+    """Start several nodes at once and wait until all are ready; for demos and tests."""
+    waiting = [node.when_ready() for node in nodes]
+    for node in nodes:
+        node.startService()
+    await DeferredList(waiting, fireOnOneErrback=True, consumeErrors=True)
+
+
+def address_of(node: Node) -> Address:
+    """Where the first TCP port of a started node listens."""
+    return node.links.addresses[0]
+
+
+async def _awaited(stage: Callable[[], Awaitable[object]]) -> None:
+    await stage()
+
+
+def _exit_with(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
