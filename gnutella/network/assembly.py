@@ -1,14 +1,14 @@
 """The disk side of one download: bytes in, a verified file out.
 
-Order is everything here.  Bytes are written, then the store is told; so whatever the store says is on disk is on disk,
-wherever the process is killed.  Complete leaves are hashed in a worker process, which reads them back from the page cache;
-wrong ones are taken out again and their sender is named.  The file gets its name only after its whole SHA-1 was right.
+Order is everything here.  Bytes are written, then noted in the journal, and now and then the store is told; so whatever these
+two say is on disk is on disk, wherever the process is killed.  Complete leaves are hashed in a worker process, which reads
+them back from the page cache; wrong ones are taken out again and their sender is named.  The file gets its name only after its
+whole SHA-1 was right.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,8 +20,17 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import GnutellaError
 from gnutella.network import transfer_store
-from gnutella.network.files import DiskTrouble, PartialFile, find_placed, open_partial, partial_path, place
+from gnutella.network.files import (
+    DiskTrouble,
+    PartialFile,
+    disk_trouble,
+    find_placed,
+    open_partial,
+    partial_path,
+    place,
+)
 from gnutella.network.hashers import HashWorkers, Sha1Handle
+from gnutella.network.journal import RangeJournal, journal_path
 from gnutella.network.store import Store
 from gnutella.network.workers import Workers
 from gnutella.protocol.http import Span
@@ -79,10 +88,8 @@ class Assembly:
         self.plan = Plan(size, node_size_for(size))
         self.leaves: LeafCheck | None = None
         self._part: PartialFile | None = None
+        self._journal: RangeJournal | None = None
         self._handle: Sha1Handle | None = None
-        #: Bytes received of each source, and how many of them the store knows.
-        self.received: Counter[int] = Counter()
-        self.saved: Counter[int] = Counter()
         self._is_dirty = False
         self._is_saving = False
         self._waiters: list[Deferred[None]] = []
@@ -96,18 +103,25 @@ class Assembly:
 
     async def open(self) -> None:
         """Open the file and read what is known of it; DiskTrouble, StoreError."""
-        part = await self._disk.workers.run(open_partial, self.path, self.size)
+        part, journal = await self._disk.workers.run(_open_both, self.path, self.size)
         if self._is_closed:
             part.close()
+            journal.close()
             return
-        self._part = part
+        self._part, self._journal = part, journal
+        noted = journal.read(self.size)
 
         def load(db: sqlite3.Connection) -> tuple[list[Span], Plan, LeafCheck | None]:
             have, verified = transfer_store.load_ranges(db, self.sha1, self.size)
+            for span in noted:
+                have.add(*span)
             if part.is_new:
                 have.clear()
                 verified.clear()
-                transfer_store.save_ranges(db, self.sha1, [], [])
+            rest = have.copy()
+            for span in verified:
+                rest.remove(*span)
+            transfer_store.save_ranges(db, self.sha1, list(verified), list(rest))
             found = transfer_store.load_tree(db, self.sha1)
             plan = Plan(self.size, node_size_for(self.size), have)
             if found is None or found[1] != self.size:
@@ -115,6 +129,7 @@ class Assembly:
             return list(have), plan, _leaf_check(Tree(self.size, _node_size(found[2], self.size), found[2]), verified)
 
         spans, self.plan, self.leaves = await self._disk.store.run(load)
+        journal.clear()
         if spans:
             self.contributors.add(0)
         if self.leaves is not None:
@@ -134,6 +149,8 @@ class Assembly:
             return
         if self.is_open and (self._is_saving or self._is_dirty):
             await self._saved()
+        if self._journal is not None:
+            self._journal.clear()
         self._shut()
 
     def _shut(self) -> None:
@@ -142,25 +159,27 @@ class Assembly:
             self._handle.close()
         if self._part is not None:
             self._part.close()
+        if self._journal is not None:
+            self._journal.close()
 
     async def remove(self) -> None:
         """Close the file and remove it."""
         self._is_dirty = False
         self._shut()
-        await self._disk.workers.run(lambda: self.path.unlink(missing_ok=True))
+        await self._disk.workers.run(_remove_both, self.path)
 
     # -- bytes -----------------------------------------------------------------------------------------------------------
 
     def write(self, source: int, data: bytes) -> None:
         """The next bytes of a source's first request."""
-        assert self._part is not None
+        assert self._part is not None and self._journal is not None
         count = len(data)
         offset, fresh = self.plan.arrived(source, count)
-        self.received[source] += count
         for start, stop in fresh:
             whole = stop - start == count
             try:
                 self._part.write(data if whole else memoryview(data)[start - offset : stop - offset], start)
+                self._journal.wrote(source, start, stop)
             except DiskTrouble as error:
                 self.plan.discard(start, stop)
                 self._callbacks.failed(error)
@@ -168,10 +187,7 @@ class Assembly:
             if self.leaves is not None:
                 self.leaves.wrote(source, start, stop)
         self.contributors.add(source)
-
-    def unsaved(self, source: int) -> int:
-        """Bytes a crash would lose of that source: asked for, or here and not recorded yet."""
-        return self.plan.owed(source) + self.received[source] - self.saved[source]
+        self._is_dirty = True
 
     @property
     def lag(self) -> int:
@@ -187,8 +203,13 @@ class Assembly:
 
     # -- recording -------------------------------------------------------------------------------------------------------
 
+    def tick(self) -> None:
+        """Every second: tell the store what is new."""
+        if self._is_dirty:
+            self.save()
+
     def save(self) -> None:
-        """Record soon what is on disk."""
+        """Tell the store what is on disk."""
         self._is_dirty = True
         if not self._is_saving and not self._is_closed:
             Deferred.fromCoroutine(self._save()).addErrback(self._trouble)
@@ -198,11 +219,7 @@ class Assembly:
         try:
             while self._is_dirty:
                 self._is_dirty = False
-                marks = self.received.copy()
                 await self._disk.store.run(self._saving())
-                self.saved = marks
-                if not self._is_closed:
-                    self._callbacks.moved()
         finally:
             self._is_saving = False
             waiters, self._waiters = self._waiters, []
@@ -261,9 +278,10 @@ class Assembly:
             self._checks -= 1
         if self._is_closed or leaves is not self.leaves:
             return
+        self._is_dirty = True
         self._take(leaves.checked(batch, found.nodes))
-        self.save()
         self.check()
+        self._callbacks.moved()
 
     def _take(self, verdict: Verdict) -> None:
         for start, stop in verdict.bad:
@@ -312,6 +330,8 @@ class Assembly:
             self.leaves.forget()
         if self._handle is not None:
             self._handle.rewind()
+        if self._journal is not None:
+            self._journal.clear()
         self.save()
 
     def _trouble(self, failure: Failure) -> None:
@@ -345,6 +365,7 @@ class Assembly:
             if await disk.workers.run(place, part, target):
                 await disk.store.run(lambda db: transfer_store.finish(db, download_id, self.sha1), durable=True)
                 self._shut()
+                await disk.workers.run(_remove_both, self.path)
                 return target
         raise DiskTrouble(f"no free name for {name!r} in {str(disk.incoming)!r}")
 
@@ -357,6 +378,20 @@ async def was_placed(disk: Disk, sha1: bytes, announced: str, size: int) -> bool
         return (await disk.hashers.hash_file(announced)).sha1 == sha1
     except (FileChanged, FileUnreadable):
         return False
+
+
+def _open_both(path: Path, size: int) -> tuple[PartialFile, RangeJournal]:
+    part = open_partial(path, size)
+    try:
+        return part, RangeJournal(journal_path(path))
+    except OSError as error:
+        part.close()
+        raise disk_trouble(error, path) from None
+
+
+def _remove_both(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    journal_path(path).unlink(missing_ok=True)
 
 
 def _choose(incoming: Path, name: str) -> str:

@@ -101,6 +101,7 @@ class DownloadRun:
             download.speed += (max(0, have - download.downloaded) - download.speed) * SPEED_SHARE
             self._quiet_s = 0 if have != download.downloaded else self._quiet_s + 1
             download.downloaded = have
+            self._assembly.tick()
         if not download.is_active:
             return
         self.sourcing.tick(now)

@@ -293,7 +293,7 @@ class Sourcing:
             return
         if not assembly.is_open:
             return
-        while fetch.is_open and fetch in self._lines and self._ask_more(fetch, line, assembly):
+        while self._lines.get(fetch) is line and self._ask_more(fetch, line, assembly):
             pass
 
     def _ask_more(self, fetch: Fetch, line: Line, assembly: Assembly) -> bool:
@@ -307,8 +307,8 @@ class Sourcing:
             return True
         window = window_for(plan.leaf, source.latency_s, source.speed)
         piece = self._paced(piece_for(window))
-        unsaved = assembly.unsaved(source.key)
-        if assembly.lag > MAX_UNVERIFIED or not piece or (unsaved and unsaved + piece > window):
+        owed = plan.owed(source.key)
+        if assembly.lag > MAX_UNVERIFIED or not piece or (owed and owed + piece > window):
             return False
         span = plan.ask(source.key, piece, source.available)
         if span is None:
@@ -336,9 +336,9 @@ class Sourcing:
 
     def _wants_tree(self, line: Line, assembly: Assembly) -> bool:
         source, download = line.source, self.download
-        if assembly.leaves is not None or self._is_tree_asked or download.distrusts_trees:
+        if assembly.leaves is not None or self._is_tree_asked or download.distrusts_trees or source.has_no_tree:
             return False
-        return assembly.size > assembly.plan.leaf and source.tree_path is not None and not source.has_no_tree
+        return source.tree_path is not None and assembly.size > assembly.plan.leaf
 
     def _ask(self, fetch: Fetch, line: Line, kind: Kind, span: Span = Span(0, 0)) -> None:  # noqa: B008 - immutable
         source = line.source
@@ -423,7 +423,6 @@ class Sourcing:
         elif self.assembly is not None:
             if line.came < request.span.stop - request.span.start:
                 self.assembly.plan.refuse(line.source.key)
-            self.assembly.save()
             self.assembly.check()
         self._feed(fetch)
         self._run.moved()

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
@@ -95,7 +96,7 @@ class TransferNode:
         self.directory.mkdir(parents=True, exist_ok=True)
         await self.store.open()
         doors = Doors(
-            link=lambda settled: None,  # type: ignore[arg-type, return-value] - nobody links here
+            link=lambda settled: Protocol(),  # nobody links here
             http=self.transfers.http_protocol,
             giv=self.transfers.giv_protocol,
             tls=None,

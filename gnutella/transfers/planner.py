@@ -34,7 +34,7 @@ MIN_PIECE = 16 * 1024
 
 
 def window_for(leaf: int, latency_s: float, speed: float) -> int:
-    """Bytes that one source may owe us: asked for and not yet recorded as being on disk.
+    """Bytes that one source may owe us: asked for and not yet on disk.
 
     One leaf, since that is what a crash may cost; more only where distance would make that a bottleneck: then twice what the
     source sends within one answer time, which is lost with the connection whoever crashes.
