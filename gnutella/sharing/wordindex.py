@@ -5,6 +5,7 @@ word, and of all words with a given beginning, are one slice of that array.  A q
 the rows that have the others too.  How it looks them up depends on how many there are:
 
 - for a word in many names there is a set of bits, made when it is first asked for;
+- two words that are neither common nor very unlike in number are intersected as sets;
 - else each row's text is searched;
 - where even the rarest word is in very many names, the bit sets are combined as a whole.
 
@@ -23,8 +24,12 @@ from gnutella.sharing.match import MIN_PREFIX
 
 #: A word in more than one of this many names is looked up in a bit set.
 DENSE_SHARE = 256
-#: So few rows are searched one by one at once (0.15 us each); a bit set, once made, takes half of that.
-FEW_ROWS = 64
+#: Above this share bit sets are made in another way, five times as fast.
+VERY_DENSE_SHARE = 32
+#: For so few rows no bit set is made (0.15 us a row it holds); each row's text is searched, at twice the cost of a bit set.
+FEW_ROWS = 16
+#: Two rarer words, of which one has at most so many times the rows of the other, are intersected as sets.
+LIKE_FACTOR = 6
 #: Rows looked at one by one before the bit sets of very common words are combined.
 MAX_LOOKED_AT = 1024
 #: Bytes of all bit sets that are remembered: all the common words of a hundred thousand names, 500 of a million.
@@ -68,10 +73,12 @@ class WordIndex:
 
         Empty only if nothing matches or no words are given; what is not empty may turn out so when iterated.
         """
-        spans: list[tuple[int, Span, bytes]] = []
         known = self.words
+        heads = self._heads
+        lows: list[tuple[int, int]] = []
+        # Most queries end here, at a word that no name has.
         for word in words:
-            head = self._heads.get(word[:MIN_PREFIX])
+            head = heads.get(word[:MIN_PREFIX])
             if head is None:
                 return ()
             low, high = head
@@ -79,8 +86,13 @@ class WordIndex:
                 low = bisect_left(known, word, low, high)
                 if low == high or not known[low].startswith(word):
                     return ()
+            lows.append((low, high))
+        spans: list[tuple[int, Span, bytes]] = []
+        at = self._postings_at
+        for word, (low, high) in zip(words, lows, strict=True):
+            if len(word) > MIN_PREFIX:
                 high = bisect_left(known, word + b"\xff", low, high)
-            spans.append((self._postings_at[high] - self._postings_at[low], (low, high), word))
+            spans.append((at[high] - at[low], (low, high), word))
         return self._rows_of(spans) if spans else ()
 
     def _rows_of(self, spans: list[tuple[int, Span, bytes]]) -> Iterable[int]:
@@ -88,26 +100,32 @@ class WordIndex:
             return self._span_rows(spans[0][1])
         spans.sort()
         count, span, _ = spans[0]
+        next_count, next_span, _ = spans[1]
+        if count > FEW_ROWS and next_count < min(count * LIKE_FACTOR, self._rows // DENSE_SHARE):
+            meeting = set(self._postings_of(span)).intersection(self._postings_of(next_span))
+            return self._filter(meeting, [spans[0], *spans[2:]])
         rows = self._span_rows(span)
         if count > MAX_LOOKED_AT and count * DENSE_SHARE > self._rows:
             return self._look_then_meet(iter(rows), spans)
         return self._filter(rows, spans)
 
     def _span_rows(self, span: Span) -> Iterable[int]:
-        low, high = span
-        rows = self._postings[self._postings_at[low] : self._postings_at[high]]
         # One name may have several of the words.  The exact word is sorted first, so its rows come first.
-        return _distinct(rows) if high - low > 1 else rows
+        rows = self._postings_of(span)
+        return _distinct(rows) if span[1] - span[0] > 1 else rows
+
+    def _postings_of(self, span: Span) -> array[int]:
+        return self._postings[self._postings_at[span[0]] : self._postings_at[span[1]]]
 
     def _filter(self, rows: Iterable[int], spans: list[tuple[int, Span, bytes]]) -> Iterable[int]:
         """Those of the `rows` of the first span that are in all others."""
         is_few = spans[0][0] <= FEW_ROWS
         needles = []
         for others, span, word in spans[1:]:
-            if is_few or others * DENSE_SHARE <= self._rows:
-                needles.append(_needle(word))
-            else:
+            if span in self._bits or (not is_few and others * DENSE_SHARE > self._rows):
                 rows = _with_bit(rows, self._bits_of(span))
+            else:
+                needles.append(_needle(word))
         return self._with_needles(rows, needles) if needles else rows
 
     def _look_then_meet(self, rows: Iterator[int], spans: list[tuple[int, Span, bytes]]) -> Iterator[int]:
@@ -145,15 +163,24 @@ class WordIndex:
         """One bit a row, least significant first."""
         bits = self._bits.get(span)
         if bits is None:
-            low, high = span
-            octets = bytearray(self._rows // 8 + 1)
-            for row in self._postings[self._postings_at[low] : self._postings_at[high]]:
-                octets[row >> 3] |= 1 << (row & 7)
-            bits = bytes(octets)
+            bits = self._make_bits(self._postings_of(span))
             if len(self._bits) * len(bits) >= MAX_BITS_BYTES:
                 del self._bits[next(iter(self._bits))]
             self._bits[span] = bits
         return bits
+
+    def _make_bits(self, rows: array[int]) -> bytes:
+        length = self._rows // 8 + 1
+        if len(rows) * VERY_DENSE_SHARE > self._rows:
+            # As digits, highest row first, since int() reads powers of two in linear time.
+            digits = bytearray(b"0") * self._rows
+            for row in rows:
+                digits[~row] = 49
+            return int(digits, 2).to_bytes(length, "little")
+        octets = bytearray(length)
+        for row in rows:
+            octets[row >> 3] |= 1 << (row & 7)
+        return bytes(octets)
 
 
 def _with_bit(rows: Iterable[int], bits: bytes) -> Iterator[int]:

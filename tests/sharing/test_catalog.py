@@ -218,15 +218,17 @@ def test_a_shared_file_may_be_made_of_little() -> None:
 
 def test_common_words_are_answered_alike_in_each_way_of_looking_up() -> None:
     rng = random.Random(3)
-    size = FEW_ROWS * DENSE_SHARE + 1000
+    size = FEW_ROWS * DENSE_SHARE * 2
     words = [{word for word, share in COMMON.items() if rng.random() < share} | {f"own{row}"} for row in range(size)]
     builder = WordIndexBuilder()
     for row in words:
         builder.add([word.encode() for word in sorted(row)])
     index = builder.finish()
-    assert FEW_ROWS < size / DENSE_SHARE < MAX_LOOKED_AT
+    like = [sum(word in row for row in words) for word in ("rare", "seldom")]
+    assert all(FEW_ROWS < count < size // DENSE_SHARE for count in like), like
     for query in (
         ["most"], ["most", "half"], ["half", "mo"], ["some", "half"], ["rare", "half"], ["rare", "some"], ["never", "most"],
+        ["rare", "seldom"], ["seldom", "rare", "most"],
         ["most", "half", "some"], ["own", "most", "half"], ["own77", "most"], ["most", "mos"],
     ):  # fmt: skip
         expected = [
@@ -238,7 +240,7 @@ def test_common_words_are_answered_alike_in_each_way_of_looking_up() -> None:
 
 
 #: Words and the share of names that have them.
-COMMON = {"most": 0.9, "mostly": 0.3, "half": 0.5, "some": 0.02, "rare": 0.005}
+COMMON = {"most": 0.9, "mostly": 0.3, "half": 0.5, "some": 0.02, "rare": 0.003, "seldom": 0.0032}
 
 
 def test_two_very_common_words_that_never_meet_find_nothing() -> None:
