@@ -37,7 +37,7 @@ class ConsoleDoors:
         self._node = node
         self._settings = settings
         self._directory = directory
-        self._crowd = Crowd(settings.max_consoles)
+        self._crowd = Crowd(reactor, settings.max_consoles)
         self._ports: list[IListeningPort] = []
 
     async def open(self) -> list[str]:
@@ -54,11 +54,11 @@ class ConsoleDoors:
         return [_name(port) for port in self._ports]
 
     async def close(self) -> None:
-        """Stop listening and hang up on every session, after what is written."""
+        """Stop listening, hang up on every session, and wait (a second at most) until each has its last reply."""
         ports, self._ports = self._ports, []
         for port in ports:
             await port.stopListening()  # type: ignore[misc]  # a Deferred or None
-        self._crowd.close_all()
+        await self._crowd.close_all()
 
     async def _listen(self, endpoint: str, *, needs_token: bool) -> None:
         if needs_token:

@@ -35,6 +35,8 @@ AUTH_TIMEOUT_S = 60.0
 SLOW_READER_S = 60.0
 #: Bytes that are kept for a session that takes nothing, beyond what its socket holds.
 MAX_UNSENT = 1 << 20
+#: Seconds that a stopping node gives its consoles to take their last replies.
+CLOSE_TIMEOUT_S = 1.0
 #: Seconds between two looks whether a half-closed session is gone altogether.
 PROBE_S = 2.0
 
@@ -61,15 +63,35 @@ class ConsoleFactory(Factory):
 class Crowd:
     """What the doors of one node share: open sessions, their cap, and wrong tokens by address."""
 
-    def __init__(self, cap: int) -> None:
+    def __init__(self, reactor: Any, cap: int) -> None:
         self.cap = cap
         self.sessions: set[ConsoleProtocol] = set()
         self.failures = Failures()
+        self._reactor = reactor
+        self._all_gone: Deferred[None] | None = None
 
-    def close_all(self) -> None:
-        """Hang up on everybody, after what is written."""
+    def left(self, protocol: ConsoleProtocol) -> None:
+        """A session is over."""
+        self.sessions.discard(protocol)
+        if not self.sessions and self._all_gone is not None:
+            waiting, self._all_gone = self._all_gone, None
+            waiting.callback(None)
+
+    async def close_all(self) -> None:
+        """Hang up on everybody; returns when what was said to them is written, or after CLOSE_TIMEOUT_S."""
+        if not self.sessions:
+            return
+        waiting = self._all_gone = Deferred()
         for protocol in tuple(self.sessions):
             protocol.hang_up()
+        timer = self._reactor.callLater(CLOSE_TIMEOUT_S, self._abort_all)
+        await waiting
+        if timer.active():
+            timer.cancel()
+
+    def _abort_all(self) -> None:
+        for protocol in tuple(self.sessions):
+            protocol.abort()
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -131,12 +153,12 @@ class ConsoleProtocol(Protocol):
 
     def writeConnectionLost(self) -> None:
         """Nobody listens any more."""
-        self._abort()
+        self.abort()
 
     def connectionLost(self, reason: Failure = Failure(CancelledError())) -> None:  # noqa: B008 - Twisted's signature
         """Whatever runs for this session is over."""
         self._gone = True
-        self._crowd.sessions.discard(self)
+        self._crowd.left(self)
         self._follow(False)
         for timer in self._timers.values():
             if timer.active():
@@ -155,7 +177,7 @@ class ConsoleProtocol(Protocol):
             self._call.interrupt()
         transport.unregisterProducer()
         transport.loseConnection()
-        self._timer("linger", SLOW_READER_S, self._abort)
+        self._timer("linger", SLOW_READER_S, self.abort)
 
     # -- producer ------------------------------------------------------------------------------------------------------
 
@@ -323,7 +345,7 @@ class ConsoleProtocol(Protocol):
     def _too_slow(self) -> None:
         if not self._gone and not self._is_cut_off:
             self._count(DropReason.SLOW_READER)
-            self._abort()
+            self.abort()
 
     def _probe(self) -> None:
         """A half-closed stream looks the same as a closed one until we write; the socket itself knows better."""
@@ -331,11 +353,12 @@ class ConsoleProtocol(Protocol):
         poller = select.poll()
         poller.register(transport.fileno(), 0)
         if any(found & (select.POLLHUP | select.POLLERR) for _, found in poller.poll(0)):
-            self._abort()
+            self.abort()
         else:
             self._timer("probe", PROBE_S, self._probe)
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Close at once, whatever is unwritten."""
         transport: Any = self.transport
         self._is_cut_off = True
         if not self._gone:

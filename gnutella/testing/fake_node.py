@@ -359,6 +359,7 @@ def serve(directory: str) -> None:
     async def start() -> None:
         print(json.dumps(await doors.open()), flush=True)
 
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: Deferred.fromCoroutine(doors.close()))
     node.on_shutdown = lambda: reactor.callLater(0, reactor.stop)
     Deferred.fromCoroutine(start()).addErrback(lambda failure: failure.printTraceback())
     reactor.run()

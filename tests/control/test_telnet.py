@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("twisted")
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
@@ -20,6 +21,7 @@ from zope.interface import implementer
 from gnutella.control.table import Role
 from gnutella.control.telnet import (
     AUTH_TIMEOUT_S,
+    CLOSE_TIMEOUT_S,
     MAX_UNSENT,
     PROBE_S,
     SLOW_READER_S,
@@ -84,7 +86,7 @@ class House:
     def __init__(self, directory: str) -> None:
         self.clock = Clock()
         self.node = FakeNode(directory, self.clock, self.clock.seconds)
-        self.crowd = Crowd(cap=3)
+        self.crowd = Crowd(self.clock, cap=3)
         self.lines: list[tuple[ConsoleProtocol, Line]] = []
 
     def open(self, *, needs_token: bool = False) -> tuple[ConsoleProtocol, Line]:
@@ -437,10 +439,31 @@ def test_shutdown_is_answered_before_it_happens(house: House) -> None:
     assert house.node.is_stopping
 
 
-def test_closing_the_house_hangs_up_on_everybody(house: House) -> None:
-    lines = [house.machine()[1] for _ in range(3)]
-    house.crowd.close_all()
-    assert all(line.disconnecting for line in lines)
+def test_closing_the_house_waits_for_the_last_replies_but_not_long(house: House) -> None:
+    taker, taking = house.machine()
+    _, stuck = house.machine()
+    closing = Deferred.fromCoroutine(house.crowd.close_all())
+    assert taking.disconnecting and stuck.disconnecting
+    lost(taker)
+    house.clock.advance(CLOSE_TIMEOUT_S - 0.1)
+    assert not stuck.aborted and not closing.called
+    house.clock.advance(0.1)
+    assert stuck.aborted
+    lost(house.lines[1][0])
+    assert closing.called
+
+
+def test_closing_an_empty_house_takes_no_time(house: House) -> None:
+    assert Deferred.fromCoroutine(house.crowd.close_all()).called
+
+
+def test_closing_while_a_command_runs_ends_it_with_what_it_has(house: House) -> None:
+    protocol, line = house.machine()
+    protocol.dataReceived(b"events --since 0 --follow\n")
+    closing = Deferred.fromCoroutine(house.crowd.close_all())
+    assert line.said().startswith("250 ")
+    lost(protocol)
+    assert closing.called
 
 
 def test_trace_lists_queries_and_tells_one(house: House) -> None:
