@@ -349,13 +349,11 @@ class LibraryService:
         if self._is_stopped:
             return
         gone = await self._workers.run(walk.gone)
-        lost = {share + "/" for share in walk.missing}
-        files = [file for index in gone if (file := self._live.current.by_index(index)) is not None]
         self._live.remove_indexes(gone)
         # The hashes of a disk that is only not mounted are kept.
-        forgotten = [file.path for file in files if not any(file.path.startswith(share) for share in lost)]
-        if forgotten:
-            await self._store.run(lambda connection: library_store.drop_hashes(connection, forgotten))
+        paths = await self._workers.run(_paths_outside, self._live.current, gone, walk.missing)
+        if paths:
+            await self._store.run(lambda connection: library_store.drop_hashes(connection, paths))
         self._refused = walk.refused
         self.is_ready = True
 
@@ -379,11 +377,13 @@ class LibraryService:
         rules = self._rules()
         shares = {path: share for path in inbox.files if (share := rules.share_of(path)) is not None}
         seen = await self._workers.run(_examine_all, shares)
+        gone = {path for path, found in seen if not isinstance(found, Found)}
+        if gone:
+            self._queue.discard(lambda waiting: waiting.path in gone)
         changed: list[Found] = []
         for path, found in seen:
             known = self._live.at_path(path)
             if not isinstance(found, Found):
-                self._queue.discard(lambda waiting, gone=path: waiting.path == gone)  # type: ignore[misc]
                 if known is not None:
                     self._live.remove(known)
             elif known is None or (known.size, known.mtime_ns) != (found.size, found.mtime_ns):
@@ -455,3 +455,10 @@ class LibraryService:
 
 def _examine_all(shares: Mapping[str, str]) -> list[tuple[str, Found | Refusal | None]]:
     return [(path, examine(path, share)) for path, share in shares.items()]
+
+
+def _paths_outside(catalog: Catalog, indexes: Iterable[int], directories: Iterable[str]) -> list[str]:
+    """Paths of files that are in none of these directories."""
+    above = tuple(directory + "/" for directory in directories)
+    files = (catalog.by_index(index) for index in indexes)
+    return [file.path for file in files if file is not None and not file.path.startswith(above)]

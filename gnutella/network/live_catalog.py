@@ -90,8 +90,10 @@ class LiveCatalog:
             _remember(self._moved, (file.name, file.size, file.mtime_ns), (file.sha1, file.tth))
 
     def remove_indexes(self, indexes: Iterable[int]) -> None:
-        """Offer files of the current snapshot no more."""
-        for index in indexes:
+        """Offer files of the current snapshot no more; of very many, only some are remembered in case they come back."""
+        indexes = list(indexes)
+        self._removed.update(indexes)
+        for index in indexes[:MAX_DEPARTED]:
             file = self.current.by_index(index)
             if file is not None:
                 self.remove(file)
