@@ -85,7 +85,7 @@ class DownloadRun:
         self._look_at_sources()
         if self._assembly is None and download.size is not None:
             is_whole = download.size == download.downloaded or download.path is not None
-            if is_whole or (may_start and download.sources.ready(self._now())):
+            if is_whole or download.sources.busy() or (may_start and download.sources.ready(self._now())):
                 self._spawn(self._open(download.size), "open")
             return
         if self._assembly is not None and self._assembly.is_ready:
