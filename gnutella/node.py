@@ -44,6 +44,7 @@ from gnutella.network.transfers import Links as TransferLinks
 from gnutella.network.transfers import Transfers
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
+from gnutella.reload import Reload
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.results import Hit
 from gnutella.routing.router import Router
@@ -67,7 +68,9 @@ class Node(Service):
 
     log = Logger()
 
-    def __init__(self, directory: Path, loaded: Loaded, reactor: Any) -> None:
+    def __init__(
+        self, directory: Path, loaded: Loaded, reactor: Any, read_again: Callable[[], Loaded] | None = None
+    ) -> None:
         self.directory = directory
         self.config = loaded
         self.reactor = reactor
@@ -84,6 +87,7 @@ class Node(Service):
         self.hashers = HashWorkers(reactor, settings.sharing.hash_workers)
         self.hosts = HostCache()
         self.face = Face(self)
+        self._reload = Reload(self, read_again) if read_again is not None else None
         self._lock = DirectoryLock(directory)
         self._doors = ConsoleDoors(reactor, self.face, settings.control, str(directory))
         self.consoles: list[str] = []
@@ -154,6 +158,8 @@ class Node(Service):
             directory=str(self.directory),
             listen=", ".join(self.links.listening),
         )
+        if self._reload is not None:
+            self._reload.install()
         self._became_ready()
 
     def _wire(self, servent_id: Guid) -> None:
@@ -232,6 +238,8 @@ class Node(Service):
         self.is_ready = False
         if self._saving.running:
             self._saving.stop()
+        if self._reload is not None:
+            self._reload.remove()
         self.journal.add("node_stopping", reason="stopped")
         if hasattr(self, "searches"):
             self.searches.stop()
@@ -308,6 +316,9 @@ class Node(Service):
         """Take changed settings from now on, as far as they can change while the node runs."""
         self.config = loaded
         settings = loaded.settings
+        self.links.use_settings(settings.network)
+        self.router.use_settings(settings.routing)
+        self.library.use_settings(settings.sharing)
         self.transfers.apply(settings.transfers)
         self.router.self.is_firewalled = settings.network.firewalled
         self.router.self_changed()
@@ -336,9 +347,13 @@ def prepare(
 ) -> Node:
     """A node from options, file and environment; UserError with its exit code for everything a user can have got wrong."""
     path = resolve_directory(directory)
-    loaded = load_settings(path, config, overrides, environ)
+
+    def read() -> Loaded:
+        return load_settings(path, config, overrides, environ)
+
+    loaded = read()
     check(path, loaded.settings)
-    return Node(path, loaded, reactor)
+    return Node(path, loaded, reactor, read)
 
 
 async def start_nodes(nodes: list[Node]) -> None:

@@ -45,11 +45,16 @@ RESTART_KEYS = frozenset(
         "network.profile",
         "network.tls",
         "network.user_agent",
+        "network.advertise",
+        "network.dial_timeout_s",
+        "routing.ping_interval_s",
         "sharing.directories",
+        "sharing.share_incoming",
         "sharing.watch",
         "sharing.hash_workers",
         "control.control",
         "control.console",
+        "control.max_consoles",
     }
 )
 

@@ -44,6 +44,10 @@ class Admission:
         self._window_ends = 0.0
         self._handshakes: dict[str, int] = {}
 
+    def use_settings(self, settings: NetworkSettings) -> None:
+        """Judge by other limits from now on; open links stay."""
+        self._settings = settings
+
     def is_leaf_role(self) -> bool:
         """Whether we are a leaf; `auto` means an equal until roles are negotiated."""
         return self._settings.role == "leaf"

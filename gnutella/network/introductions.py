@@ -54,6 +54,10 @@ class Introductions:
         self._ports = ports
         self._user_agent = _UNFIT_FOR_A_HEADER.sub("?", settings.user_agent or USER_AGENT)
 
+    def use_settings(self, settings: NetworkSettings) -> None:
+        """Introduce us by other settings from the next handshake on."""
+        self._settings = settings
+
     def offer(self, link: Neighbour, links: Iterable[Neighbour], *, has_tls: bool, has_room: bool) -> Offer:
         """What we say of ourselves to the peer of `link`; `links` are the open ones."""
         settings = self._settings

@@ -176,6 +176,10 @@ class LibraryService:
         """The snapshot that answers now."""
         return self._live.current
 
+    def use_settings(self, settings: SharingSettings) -> None:
+        """Take another bound and another interval of walks from now on; directories and watching stay."""
+        self._settings = settings
+
     def status(self) -> Row:
         """files, bytes, hashing{pending, current, done_bytes}, refused{why: how many}, unreadable, scanning, watch (a note)."""
         queue = self._queue

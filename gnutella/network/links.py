@@ -197,6 +197,13 @@ class Links:
         """One link as the product contract shows it, and some more."""
         return link_row(link, self._clock(), self.router.link_counters(link.id) or {})
 
+    def use_settings(self, settings: NetworkSettings) -> None:
+        """Take other settings from now on; ports, targets and open links stay as they are."""
+        self._settings = settings
+        self.handshake_timeout_s = settings.handshake_timeout_s
+        self._admission.use_settings(settings)
+        self._introductions.use_settings(settings)
+
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
         roles = [None if link.peer is None else link.peer.is_ultrapeer for link in self._open.values()]

@@ -31,7 +31,6 @@ class Hits:
         self._board = board
         self._paths = paths
         self._allow_private = allow_private
-        self._quota = board.settings.max_hits_per_query
 
     def receive(self, link: Link, frame: Frame, now: float) -> None:
         """One hit of a link."""
@@ -74,7 +73,9 @@ class Hits:
             return DropReason.HIT_TOO_LARGE
         if frame.ttl == 1 and not target.info.is_leaf:
             return DropReason.TTL_SPENT
-        if not paths.take_quota(frame.guid, frame.data[frame.start + HEADER_SIZE], self._quota, now):
+        if not paths.take_quota(
+            frame.guid, frame.data[frame.start + HEADER_SIZE], self._board.settings.max_hits_per_query, now
+        ):
             return DropReason.HIT_QUOTA
         # A leaf that asked gets its hit though the TTL is spent: it is the last hop anyway (digest 4.3 rule 5).
         board.send(target, QUERY_HIT, frame.hops + 1, frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1))
@@ -91,7 +92,7 @@ class Hits:
             return violation.reason
         if not hit.needs_push and not is_plausible_peer(hit.address, allow_private=self._allow_private):
             return DropReason.BOGUS_HIT
-        if not self._paths.take_quota(frame.guid, len(hit.records), self._quota, now):
+        if not self._paths.take_quota(frame.guid, len(hit.records), self._board.settings.max_hits_per_query, now):
             return DropReason.HIT_QUOTA
         self._board.counters.hits_received += len(hit.records)
         self._board.trace.step(frame.guid, now, "hit arrived from", link.id)

@@ -21,6 +21,7 @@ from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
 from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.trace import readable_text
+from gnutella.settings import RoutingSettings
 from gnutella.units import Guid, LinkId
 
 #: Longest query payload that is passed on (gtk-gnutella, Shareaza; digest 2.1).  Longer than MAX_QUERY closes the link.
@@ -49,6 +50,10 @@ class Relay:
         self._max_ttl = board.settings.max_ttl
         self._last_hop: list[bytes] = []
 
+    def use_settings(self, settings: RoutingSettings) -> None:
+        """Trim to another TTL from now on."""
+        self._max_ttl = settings.max_ttl
+
     def set_library(self, library: Library) -> None:
         """Ask this snapshot from now on; an empty one is not asked at all."""
         self._library_answer = library.answer if library.file_count else None
@@ -58,15 +63,12 @@ class Relay:
 
         The link may be closed afterwards; then the rest of the chunk was not looked at.
         """
-        size = len(data)
-        queries = self._paths.queries
-        queries.room(size // _MIN_RELAYED, now)
-        young, old, source = queries.young, queries.old, link.id
+        size, source = len(data), link.id
+        young, old = self._paths.queries.room(size // _MIN_RELAYED, now)
         reach = self._max_ttl if link.is_plain else 0
         answer, header, last = self._library_answer, HEADER.unpack_from, size - HEADER_SIZE
-        buf = bytearray(data)
-        runs: list[bytearray] = []
-        pos = start = plain = duplicates = forwarded = 0
+        buf, runs = bytearray(data), list[bytearray]()
+        pos = start = new = spent = duplicates = kept = 0
         while pos <= last:
             guid, kind, ttl, hops, length = header(data, pos)
             end = pos + 23 + length
@@ -74,7 +76,7 @@ class Relay:
                 break
             if (
                 kind == 0x80
-                and 1 < ttl <= reach - hops
+                and 0 < ttl <= reach - hops
                 and 3 < length < 257
                 and data[pos + 23] > 127
                 and data[pos + 25]
@@ -82,29 +84,32 @@ class Relay:
                 and guid not in young
             ):
                 young[guid] = source
-                buf[pos + 17], buf[pos + 18] = ttl - 1, hops + 1
-                plain += 1
+                new += 1
                 if answer is not None and (found := answer(data[pos + 23 : end], MAX_ANSWERED_FILES)):
                     self._answers.reply(link, Frame(guid, kind, ttl, hops, data, pos, end), found, now)
-                pos = end
-                continue
-            if kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source):
+                if ttl > 1:
+                    buf[pos + 17], buf[pos + 18] = ttl - 1, hops + 1
+                    pos = end
+                    continue
+                spent += 1
+                if self._board.has_leaves:
+                    self._last_hop.append(Frame(guid, kind, ttl, hops, data, pos, end).passed_on(1, hops + 1))
+            elif kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source):
                 duplicates += 1
-                kept = False
             else:
-                self._count(link, plain, duplicates)
-                forwarded, plain, duplicates = forwarded + plain, 0, 0
-                kept = self._other(link, Frame(guid, kind, ttl, hops, data, pos, end), buf, now)
-                forwarded += kept
-            if not kept:
-                runs.append(buf[start:pos])
-                start = end
-            pos = end
+                kept += self._count(link, new, spent, duplicates)
+                new = spent = duplicates = 0
+                if self._other(link, Frame(guid, kind, ttl, hops, data, pos, end), buf, now):
+                    kept += 1
+                    pos = end
+                    continue
+            runs.append(buf[start:pos])
+            start = pos = end
             if link.is_closed:
                 break
         runs.append(buf[start:pos])
-        self._count(link, plain, duplicates)
-        self._leave(link, b"".join(runs), forwarded + plain, pos)
+        kept += self._count(link, new, spent, duplicates)
+        self._leave(link, b"".join(runs), kept, pos)
         return pos
 
     def _came_elsewhere(self, guid: bytes, source: LinkId) -> bool:
@@ -112,15 +117,19 @@ class Relay:
         known = self._paths.queries.get(Guid(guid))
         return known is not None and known != source and known != OWN
 
-    def _count(self, link: Link, plain: int, duplicates: int) -> None:
-        """Queries that the loop treated itself."""
-        if not plain and not duplicates:
-            return
-        counters = self._board.counters
-        link.rx_messages += plain + duplicates
-        link.dropped += duplicates
-        counters.messages[QUERY].rx += plain + duplicates
-        counters.drops[DropReason.DUPLICATE] += duplicates
+    def _count(self, link: Link, new: int, spent: int, duplicates: int) -> int:
+        """Note queries that the loop treated itself: new ones, those of them on their last hop, and duplicates.
+
+        Gives how many of them stay in the flood.
+        """
+        if new or duplicates:
+            counters = self._board.counters
+            link.rx_messages += new + duplicates
+            link.dropped += spent + duplicates
+            counters.messages[QUERY].rx += new + duplicates
+            counters.drops[DropReason.DUPLICATE] += duplicates
+            counters.drops[DropReason.TTL_SPENT] += spent
+        return new - spent
 
     def _leave(self, link: Link, queries: bytes, forwarded: int, walked: int) -> None:
         """Count what the loop did not, and flood what it forwarded."""

@@ -96,6 +96,12 @@ class Router:
         """Use the changed `self` or own address from the next pong on."""
         self._answers.forget_pongs()
 
+    def use_settings(self, settings: RoutingSettings) -> None:
+        """Take other settings from now on; the interval of pings stays."""
+        self._board.settings = settings
+        self._board.traces_all = settings.trace == "all"
+        self._relay.use_settings(settings)
+
     def set_library(self, library: Library) -> None:
         """Answer from this snapshot from now on."""
         self._answers.set_library(library)

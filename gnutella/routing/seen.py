@@ -63,10 +63,11 @@ class Generations(Generic[K, V]):
         self.young.pop(key, None)
         self.old.pop(key, None)
 
-    def room(self, entries: int, now: float) -> None:
-        """Turn the generations if `entries` more (at most the size of one) would not fit."""
+    def room(self, entries: int, now: float) -> tuple[dict[K, V], dict[K, V]]:
+        """Turn the generations if `entries` more (at most the size of one) would not fit; gives the young and the old one."""
         if len(self.young) + entries > self._size:
             self._turn(now)
+        return self.young, self.old
 
     def tick(self, now: float) -> None:
         """Turn the generations when their time is over."""

@@ -59,7 +59,8 @@ class Switchboard:
         self.counters = Counters()
         self.trace = Trace()
         self.traces_all = settings.trace == "all"
-        self._leaves = 0
+        #: Some link is a leaf's, so that queries on their last hop still go somewhere.
+        self.has_leaves = False
         self._actions: list[Action] = []
         self._pending: dict[LinkId, list[bytes]] = {}
 
@@ -82,7 +83,7 @@ class Switchboard:
 
     def links_changed(self) -> None:
         """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""
-        self._leaves = sum(link.info.is_leaf for link in self.links.values())
+        self.has_leaves = any(link.info.is_leaf for link in self.links.values())
         for link in self.links.values():
             link.targets = None
             link.is_plain = not (link.info.is_leaf or link.blocked_since is not None or self.traces_all)
@@ -98,7 +99,9 @@ class Switchboard:
     def leaves(self, source: Link) -> list[Link]:
         """The leaves that get the queries of `source` on their last hop."""
         return (
-            [link for link in self.links.values() if link.info.is_leaf and link is not source] if self._leaves else []
+            [link for link in self.links.values() if link.info.is_leaf and link is not source]
+            if self.has_leaves
+            else []
         )
 
     # -- what leaves ---------------------------------------------------------------------------------------------------
