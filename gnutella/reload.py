@@ -68,4 +68,4 @@ def reopen_logs() -> None:
     """
     for thing in gc.get_objects():
         if isinstance(thing, BaseLogFile) and not thing.closed:
-            thing.reopen()  # type: ignore[no-untyped-call]
+            thing.reopen()

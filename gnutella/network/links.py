@@ -29,7 +29,7 @@ from gnutella.network.link import PeerLink, Phase
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
 from gnutella.network.rows import link_row
-from gnutella.network.targets import Targets
+from gnutella.network.targets import Targets, addresses_in
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -41,7 +41,7 @@ from gnutella.routing.hosts import HostCache
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.routing.seams import Chance
 from gnutella.settings import NetworkSettings
-from gnutella.units import Address, LinkId, parse_address
+from gnutella.units import Address, LinkId
 
 #: How long compressed bytes may wait for more before they are flushed.  gtk-gnutella waits up to 200 ms; ours is short
 #: because a search crosses several links, and long enough that a busy link flushes a hundred times a second at most.
@@ -92,7 +92,7 @@ class Links:
         self._emit = emit
         self._clock: Callable[[], float] = reactor.seconds
         self._admission = Admission(settings, router.servent_id)
-        self._targets = Targets(_targets(settings))
+        self._targets = Targets(addresses_in(settings.connect))
         self._ports = Ports(reactor)
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
@@ -484,13 +484,6 @@ class Links:
         known = {address for link in self._all for address in (link.reached_at, link.dialled) if address is not None}
         for address in self.hosts.choose(missing, now, known | self._own_addresses()):
             self._dial(address)
-
-
-def _targets(settings: NetworkSettings) -> list[Address]:
-    try:
-        return [parse_address(text) for text in settings.connect]
-    except ValueError as error:
-        raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
 
 
 def _back_off(code: int) -> float | None:

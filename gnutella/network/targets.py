@@ -5,10 +5,12 @@ Doubling waits, longer ones after a refusal: gtk-gnutella bans a host that shake
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gnutella.units import Address
+from gnutella.errors import UserError
+from gnutella.units import Address, parse_address
 
 #: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
 FIRST_WAIT_S = 2.0
@@ -64,3 +66,11 @@ class Targets:
     def drop(self, address: Address) -> None:
         """Dial it no more: the user closed that link."""
         self._targets.pop(address, None)
+
+
+def addresses_in(texts: Iterable[str]) -> list[Address]:
+    """The addresses of the setting `network.connect`; UserError (78) for one that cannot be read."""
+    try:
+        return [parse_address(text) for text in texts]
+    except ValueError as error:
+        raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
