@@ -7,31 +7,41 @@ For tests and benchmarks of transfers over real sockets; files are shared by `sh
     await node.share(path)
     await other.transfers.add(sha1, name="a", size=size, sources=[KnownSource(node.address)])
     await node.stop()
+
+As a program it is one process of such a test: `python -m gnutella.testing.transfer_node DIR --share FILE`, or `--get`.  It says
+its port, what it shares and each change of its downloads as JSON lines, and runs until it is killed or stdin ends.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
+import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import stdio
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
+from twisted.python.failure import Failure
 
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
 from gnutella.network.hashers import HashWorkers
 from gnutella.network.store import open_store
-from gnutella.network.transfers import Links, Transfers
+from gnutella.network.transfers import KnownSource, Links, Transfers
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
 from gnutella.reasons import DropReason
 from gnutella.settings import TransferSettings
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.hashing import FileHash
-from gnutella.units import Address, Guid
+from gnutella.testing.aio import current_reactor
+from gnutella.units import Address, Guid, parse_address
 
 
 class TransferNode:
@@ -119,9 +129,9 @@ class TransferNode:
         await self.store.close()
 
     async def share(self, path: Path, name: str = "", *, has_tree: bool = True) -> FileHash:
-        """Hash a file and offer it under `name`; its hashes."""
-        found = await self.hashers.hash_file(str(path))
+        """Hash a file, unless that was done before, and offer it under `name`; its hashes."""
         status = os.stat(path)
+        found = await self._known_hash(path, status) or await self.hashers.hash_file(str(path))
         index = self.catalog.file_count + 1
         tth = found.tth if has_tree else None
         file = SharedFile(
@@ -139,6 +149,85 @@ class TransferNode:
         await self.store.run(keep)
         return found
 
+    async def _known_hash(self, path: Path, status: os.stat_result) -> FileHash | None:
+        def look(db: sqlite3.Connection) -> FileHash | None:
+            key = (str(path), status.st_size, status.st_mtime_ns)
+            row = db.execute(
+                "SELECT sha1, tth, tree, size FROM hash_cache WHERE path = ? AND size = ? AND mtime_ns = ?", key
+            ).fetchone()
+            return None if row is None else FileHash(*row)
+
+        return await self.store.run(look)
+
     def row(self, number: int = 1) -> dict[str, object]:
         """A download's row."""
         return self.transfers.download(number)
+
+
+# -- as a program ------------------------------------------------------------------------------------------------------
+
+
+class _Quit(Protocol):
+    """Ends the process with its stdin, so that no test leaves one behind."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def connectionLost(self, reason: Any = None) -> None:
+        if self._reactor.running:
+            self._reactor.stop()
+
+
+def _say(**values: object) -> None:
+    print(json.dumps(values), flush=True)
+
+
+async def _main(reactor: Any, options: argparse.Namespace) -> None:
+    settings = TransferSettings(retry_s=1.0, upload_kib_s=options.upload_kib_s)
+    node = TransferNode(reactor, options.directory, settings, inline_hashing=options.inline_hashing)
+    await node.start(options.port)
+    _say(port=node.address.port)
+    for path in options.share:
+        found = await node.share(path)
+        _say(shared=str(path), sha1=found.sha1.hex(), size=found.size)
+    if options.get:
+        sha1, size, name, *sources = options.get
+        known = [KnownSource(parse_address(source)) for source in sources]
+        await node.transfers.add(bytes.fromhex(sha1), size=int(size), name=name, sources=known)
+    shown: dict[object, object] = {}
+
+    def look() -> None:
+        for row in node.transfers.downloads():
+            if shown.get(row["id"]) != row["state"]:
+                shown[row["id"]] = row["state"]
+                _say(**row, seconds=reactor.seconds())
+        reactor.callLater(0.005, look)
+
+    look()
+
+
+def main() -> int:
+    """The program."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--share", type=Path, action="append", default=[])
+    parser.add_argument("--get", nargs="+", metavar="SHA1 SIZE NAME HOST:PORT", help="and further sources")
+    parser.add_argument("--upload-kib-s", type=int, default=0)
+    parser.add_argument("--inline-hashing", action="store_true")
+    options = parser.parse_args()
+    reactor = current_reactor()
+    standard_io: Any = stdio.StandardIO  # its type is that of the Windows one
+
+    def fail(failure: Failure) -> None:
+        failure.printTraceback(file=sys.stderr)
+        os._exit(1)
+
+    standard_io(_Quit(reactor), stdin=0, stdout=2)
+    Deferred.fromCoroutine(_main(reactor, options)).addErrback(fail)
+    reactor.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
