@@ -20,7 +20,7 @@ STATUS_COLUMNS = (
     Column("role", meaning="leaf or ultrapeer"),
     Column("uptime_s", "duration", "uptime"),
     Column("listen", "list", default=[], meaning="host:port of each open port for peers"),
-    Column("links", "json", meaning="{ultrapeers, leaves, peers}"),
+    Column("links", "json", meaning="{ultrapeers, leaves, peers}; peers counts all links"),
     Column("shared", "json", meaning="{files, bytes}"),
     Column("reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown"),
     Column("ready", "truth", default=False, meaning="the listener is up and the shared files are served"),

@@ -29,8 +29,8 @@ from gnutella.control.view import Row
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
 
-#: Longest line.  A magnet with many sources is the longest thing people paste; 4 KiB is what terminals pass in one line.
-MAX_LINE = 4096
+#: Longest line.  Terminals pass at most 4 KiB (N_TTY_BUF_SIZE); a magnet with many sources from a script is a few times that.
+MAX_LINE = 16384
 #: Bytes that wait while a command runs; the edge stops reading beyond it.
 MAX_WAITING = 65536
 #: Wrong tokens on one connection.

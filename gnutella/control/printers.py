@@ -146,8 +146,8 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
         ("reachable", f"tcp {_known(reachable.get('tcp'))}  udp {_known(reachable.get('udp'))}"),
         (
             "links",
-            f"{_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
-            f"{_count(links, 'leaves')} of {_count(limits, 'max_leaves')} leaves  {_count(links, 'peers')} others",
+            f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
+            f"{_count(links, 'leaves')} of {_count(limits, 'max_leaves')} leaves",
         ),
         (
             "shared",

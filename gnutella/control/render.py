@@ -84,7 +84,7 @@ def colour(text: str, name: str, wanted: bool) -> str:
 def cell(column: Column, value: object) -> str:
     """One value of a column, on one line and harmless."""
     if value is None:
-        return UNKNOWN
+        return "" if column.default == "" else UNKNOWN
     if isinstance(value, bool) or column.kind == "truth":
         return _truth(column, value)
     if isinstance(value, (int, float)):

@@ -129,6 +129,8 @@ class ConsoleProtocol(Protocol):
         """Greet, unless there are too many, or this address guessed too often."""
         transport: Any = self.transport
         transport.registerProducer(self, True)
+        if self._console.role is None and hasattr(transport, "setTcpKeepAlive"):
+            transport.setTcpKeepAlive(True)  # a laptop that went to sleep must not hold one of the places for ever
         wait = self._crowd.failures.wait_s(self._host, self._reactor.seconds())
         if len(self._crowd.sessions) >= self._crowd.cap:
             self._turn_away(DropReason.SLOTS_FULL, "too many consoles are open")

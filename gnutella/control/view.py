@@ -81,8 +81,8 @@ class NodeView(Protocol):
         ...
 
     def status(self) -> Row:
-        """version, servent_id (32 hex), role, uptime_s, listen[], links{ultrapeers,leaves,peers}, shared{files,bytes},
-        reachable{tcp,udp} (True, False, or None while unknown), ready; and for one screen: profile,
+        """version, servent_id (32 hex), role, uptime_s, listen[], links{ultrapeers,leaves,peers} (peers counts all),
+        shared{files,bytes}, reachable{tcp,udp} (True, False, or None while unknown), ready; and for one screen: profile,
         hashing{pending,current}, transfers{downloads,uploads,download_rate,upload_rate} (bytes a second),
         limits{max_links,max_leaves,max_uploads,max_downloads,upload_kib_s,download_kib_s}.
         """

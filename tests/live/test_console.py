@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import socket
 import stat
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -247,6 +249,80 @@ def test_the_console_reads_a_script_from_a_pipe(daemon: Daemon) -> None:
     assert done.returncode == 0
     assert "alice wonderland.txt" in done.stdout
     assert "alice.txt" in done.stdout
+
+
+class Terminal:
+    """Our command line on a real terminal of 100 columns."""
+
+    def __init__(self, daemon: Daemon, *words: str) -> None:
+        self._master, slave = pty.openpty()
+        termios.tcsetwinsize(slave, (40, 100))
+        environ = {**os.environ, "GNUTELLA_DIR": str(daemon.directory), "TERM": "xterm"}
+        environ.pop("NO_COLOR", None)
+        environ.pop("COLUMNS", None)
+        command = [sys.executable, "-m", "gnutella.cli", *words]
+        self.process = subprocess.Popen(
+            command, env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.shown = ""
+
+    def says(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def shows(self, pattern: str) -> str:
+        """Read until `pattern` is on the screen; what was shown up to there."""
+        while (found := re.search(pattern, self.shown, re.DOTALL)) is None:
+            try:
+                data = os.read(self._master, 4096)
+            except OSError:  # the last program on the terminal is gone
+                data = b""
+            assert data, f"{pattern!r} was never shown, but: {self.shown}"
+            self.shown += data.decode("utf-8", "replace")
+        before, self.shown = self.shown[: found.end()], self.shown[found.end() :]
+        return before
+
+    def ends(self) -> int:
+        code = self.process.wait(PATIENCE_S)
+        os.close(self._master)
+        return code
+
+
+def test_on_a_terminal_the_console_prompts_draws_interrupts_and_leaves(daemon: Daemon) -> None:
+    terminal = Terminal(daemon, "console")
+    terminal.shows("gnutella> ")
+    terminal.says("sta\tshare list\x15st\n")
+    terminal.shows("servent id.*gnutella> ")
+    terminal.says("search alice --wait 500\n")
+    terminal.shows("alice wonderland.txt")
+    os.kill(terminal.process.pid, signal.SIGINT)
+    terminal.shows("gnutella> ")
+    terminal.says("nonsense\n")
+    assert "error: no command 'nonsense'" in terminal.shows("gnutella> ")
+    terminal.says("get 1 --to bars.txt --wait 60\n")
+    bars = terminal.shows("done .*gnutella> ")
+    assert "\x1b[1F" in bars
+    assert "█" in bars
+    terminal.says("\x04")
+    assert terminal.ends() == 0
+
+
+def test_a_terminal_gets_colours_and_a_stranger_none_of_them(daemon: Daemon) -> None:
+    terminal = Terminal(daemon, "search", "evil", "--wait", "0.3")
+    shown = terminal.shows(r"evil.*\n")
+    assert "\x1b[2m" in shown
+    assert "\x1b[2J" not in shown
+    assert "evil\\x1b[2J" in shown
+    assert terminal.ends() == 0
+
+
+def test_a_run_time_change_is_made_shown_and_taken_back(daemon: Daemon) -> None:
+    assert daemon.cli("config", "set", "transfers.max_uploads", "3").returncode == 0
+    (row,) = map(json.loads, daemon.cli("config", "diff", "--json").stdout.splitlines())
+    assert row == {"key": "transfers.max_uploads", "value": 3, "configured": 20}
+    assert daemon.cli("config", "set", "transfers.max_uploads", "").returncode == 0
+    assert daemon.cli("config", "diff", "--json").stdout == ""
+    assert daemon.cli("config", "set", "transfers.max_uploads", "-5").returncode == 64
 
 
 def test_the_client_can_interrupt_and_go_on(daemon: Daemon) -> None:
