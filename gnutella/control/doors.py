@@ -12,6 +12,7 @@ import socket
 import stat
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
@@ -66,12 +67,13 @@ class ConsoleDoors:
         path = socket_path(endpoint)
         if path is not None:
             clear_stale_socket(path)
-            # Twisted's own lock believes any live process with the old number, which in a container is always there.
-            endpoint += "" if "lockfile=" in endpoint else ":lockfile=0"
+            # Twisted's own lock believes any live process with the old number, which in a container is always there; and
+            # its default mode opens the socket, whose mode is our credential, to everybody.
+            endpoint += "" if ":lockfile=" in endpoint else ":lockfile=0"
+            endpoint += "" if ":mode=" in endpoint else ":mode=600"
         factory = ConsoleFactory(self._node, self._reactor, needs_token=needs_token, crowd=self._crowd)
-        old_mask = os.umask(0o177)  # so that the socket is never open to others, not even before its mode is set
         try:
-            self._ports.append(await serverFromString(self._reactor, endpoint).listen(factory))
+            self._ports.append(await self._start(endpoint, factory))
         except CannotListenError as error:
             hint = "another node? give another --dir, --control or --console"
             raise UserError(f"cannot listen on {endpoint}: {error.socketError}", hint, UNAVAILABLE) from None
@@ -79,6 +81,12 @@ class ConsoleDoors:
             raise UserError(
                 f"endpoint {endpoint!r}: {error}", "for example tcp:6347:interface=127.0.0.1", CONFIG
             ) from None
+
+    def _start(self, endpoint: str, factory: ConsoleFactory) -> Deferred[IListeningPort]:
+        old_mask = os.umask(0o177)  # so that the socket is never open to others, not even before its mode is set
+        try:
+            opening: Deferred[IListeningPort] = serverFromString(self._reactor, endpoint).listen(factory)
+            return opening
         finally:
             os.umask(old_mask)
 

@@ -188,7 +188,7 @@ class Table:
             widest = max(cells_of(cells[number]) for cells in self._waiting)
             wanted = max(widest, column.width) if self._streams else widest
             empty = not self._streams and column.flexible and not widest
-            widths.append(0 if empty else max(wanted, cells_of(column.heading)))
+            widths.append(0 if empty else min(self._available, max(wanted, cells_of(column.heading))))
         flexible = [number for number, column in enumerate(self._columns) if column.flexible and widths[number]]
         over = self._over(widths)
         if self._streams and over < 0 and flexible:

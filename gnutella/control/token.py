@@ -41,17 +41,26 @@ def ensure_tokens(directory: str) -> dict[Role, str]:
     text = "".join(f"{role} {secrets.token_hex(TOKEN_BYTES)}\n" for role in sorted(Role, reverse=True))
     path = token_path(directory)
     try:
-        # O_EXCL: of two programs that start at once, one makes the file and the other reads it.
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        _write_once(path, text)
     except FileExistsError:
-        return read_tokens(directory)
+        return read_tokens(directory)  # of two programs that start at once, one makes the file and the other reads it
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}", "is the directory yours?", NOT_PERMITTED) from None
-    with os.fdopen(handle, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
     return parse_tokens(text, path)
+
+
+def _write_once(path: str, text: str) -> None:
+    """The whole file, private, or nothing: a crash must not leave an empty one.  FileExistsError when it is there."""
+    draft = f"{path}.{secrets.token_hex(8)}"
+    handle = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 def read_tokens(directory: str) -> dict[Role, str]:

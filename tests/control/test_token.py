@@ -40,6 +40,21 @@ def test_the_umask_does_not_open_the_file(tmp_path: Path) -> None:
     assert os.stat(token_path(str(tmp_path))).st_mode & 0o077 == 0
 
 
+def test_two_programs_that_start_at_once_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = ensure_tokens(str(tmp_path))
+    calls: list[int] = []
+
+    def late(directory: str) -> dict[Role, str]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise FileNotFoundError
+        return read_tokens(directory)
+
+    monkeypatch.setattr("gnutella.control.token.read_tokens", late)
+    assert ensure_tokens(str(tmp_path)) == first
+    assert os.listdir(tmp_path) == ["token"]
+
+
 def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     ensure_tokens(str(tmp_path))
     os.chmod(token_path(str(tmp_path)), 0o640)

@@ -16,13 +16,16 @@ import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
 from gnutella.control.client import NodeClient
-from gnutella.control.doors import clear_stale_socket
+from gnutella.control.doors import ConsoleDoors, clear_stale_socket
 from gnutella.errors import UserError
+from gnutella.settings import ControlSettings
+from gnutella.testing.aio import async_test
+from gnutella.testing.fake_node import FakeNode
 
 pytestmark = pytest.mark.live
 
@@ -355,6 +358,43 @@ def test_a_daemon_that_stops_ends_its_consoles_and_its_socket_is_cleared_later(t
         assert again.cli("shutdown", "--json").stdout == '{"stopping": true}\n'
         again.process.wait(PATIENCE_S)
         assert again.process.returncode == 0
+
+
+@async_test()
+async def test_a_socket_without_a_mode_is_private_and_not_the_world_readable_one_of_twisted(
+    reactor: Any, tmp_path: Path
+) -> None:
+    node = FakeNode(str(tmp_path), reactor)
+    settings = ControlSettings(control=f"unix:{tmp_path}/mine.sock", console=f"unix:{tmp_path}/other.sock:mode=660")
+    doors = ConsoleDoors(reactor, node, settings, str(tmp_path))
+    assert await doors.open() == [f"unix:{tmp_path}/mine.sock", f"unix:{tmp_path}/other.sock"]
+    assert stat.S_IMODE(os.stat(tmp_path / "mine.sock").st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(tmp_path / "other.sock").st_mode) == 0o660
+    await doors.close()
+    assert not (tmp_path / "mine.sock").exists()
+
+
+@async_test()
+async def test_a_door_that_cannot_open_is_one_readable_error_and_leaves_none_open(reactor: Any, tmp_path: Path) -> None:
+    node = FakeNode(str(tmp_path), reactor)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        endpoint = f"tcp:{taken.getsockname()[1]}:interface=127.0.0.1"
+        with pytest.raises(UserError, match="cannot listen on tcp:") as caught:
+            await ConsoleDoors(reactor, node, ControlSettings(console=endpoint), str(tmp_path)).open()
+    assert caught.value.exit_code == 69
+    assert not (tmp_path / "control.sock").exists()
+    with pytest.raises(UserError) as caught:
+        await ConsoleDoors(reactor, node, ControlSettings(control="carrier-pigeon:1"), str(tmp_path)).open()
+    assert caught.value.exit_code == 78
+
+
+@async_test()
+async def test_both_doors_may_be_shut(reactor: Any, tmp_path: Path) -> None:
+    doors = ConsoleDoors(reactor, FakeNode(str(tmp_path), reactor), ControlSettings("off", "off"), str(tmp_path))
+    assert await doors.open() == []
+    await doors.close()
 
 
 def test_something_else_at_the_sockets_place_is_not_removed(tmp_path: Path) -> None:
