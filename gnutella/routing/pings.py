@@ -20,6 +20,7 @@ from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
 from gnutella.routing.pongs import CachedPong, PongCache
 from gnutella.routing.seen import Generations
 from gnutella.routing.switchboard import Switchboard
+from gnutella.settings import RoutingSettings
 from gnutella.units import Guid, LinkId, is_plausible_peer
 
 #: TTL of a ping that asks for pongs: 3 or more is not taken for an alive or crawler ping (digest 5.1).
@@ -52,6 +53,11 @@ class Pings:
         self.cache = PongCache(CACHE_REFRESHES * self._interval_s)
         self._asked: Generations[Guid, LinkId] = Generations(PING_GENERATION, PING_LIFE_S, now)
         self._taken: Generations[Guid, int] = Generations(PING_GENERATION, PING_LIFE_S, now)
+
+    def use_settings(self, settings: RoutingSettings) -> None:
+        """Ping at another interval, and keep what was learned for as many of those."""
+        self._interval_s = settings.ping_interval_s
+        self.cache.life_s = CACHE_REFRESHES * settings.ping_interval_s
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 

@@ -33,7 +33,7 @@ class PongCache:
     """Bounded, newest last; an entry lives for `life_s`."""
 
     def __init__(self, life_s: float, max_pongs: int = MAX_PONGS, max_per_link: int = MAX_PONGS_PER_LINK) -> None:
-        self._life_s = life_s
+        self.life_s = life_s
         self._max_pongs = max_pongs
         self._max_per_link = max_per_link
         self._pongs: dict[Address, CachedPong] = {}
@@ -61,7 +61,7 @@ class PongCache:
     ) -> list[CachedPong]:
         """The newest pongs for a link: not those it sent itself, and not its own address."""
         chosen: list[CachedPong] = []
-        oldest = now - self._life_s
+        oldest = now - self.life_s
         for pong in reversed(self._pongs.values()):
             if pong.time < oldest or len(chosen) == MAX_PONGS_GIVEN:
                 break
@@ -71,7 +71,7 @@ class PongCache:
 
     def tick(self, now: float) -> None:
         """Drop what is too old; entries are in order of time."""
-        oldest = now - self._life_s
+        oldest = now - self.life_s
         while self._pongs:
             address, pong = next(iter(self._pongs.items()))
             if pong.time >= oldest:

@@ -97,10 +97,10 @@ class Router:
         self._answers.forget_pongs()
 
     def use_settings(self, settings: RoutingSettings) -> None:
-        """Take other settings from now on; the interval of pings stays."""
-        self._board.settings = settings
-        self._board.traces_all = settings.trace == "all"
+        """Take other settings from now on; pings that are already due keep their time."""
+        self._board.use_settings(settings)
         self._relay.use_settings(settings)
+        self._pings.use_settings(settings)
 
     def set_library(self, library: Library) -> None:
         """Answer from this snapshot from now on."""
@@ -255,7 +255,9 @@ class Router:
 
     def _keep_tail(self, link: Link, data: bytes, walked: int) -> None:
         """Note the incomplete message at the end; one that announces too much closes the link without being waited for."""
-        link.tail = bytearray(data[walked:]) if walked else bytearray(data)
+        if walked == len(data):
+            return
+        link.tail = bytearray(data[walked:])
         lacks = missing(link.tail)
         if lacks + len(link.tail) > MAX_MESSAGE:
             self._board.close(link, DropReason.MESSAGE_TOO_LARGE, f"{lacks + len(link.tail)} bytes announced")

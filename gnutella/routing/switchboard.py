@@ -64,6 +64,12 @@ class Switchboard:
         self._actions: list[Action] = []
         self._pending: dict[LinkId, list[bytes]] = {}
 
+    def use_settings(self, settings: RoutingSettings) -> None:
+        """Take other settings; tracing all queries, or no more, changes which links take the fast path."""
+        self.settings = settings
+        self.traces_all = settings.trace == "all"
+        self.links_changed()
+
     # -- links ---------------------------------------------------------------------------------------------------------
 
     def add(self, link: Link) -> None:
