@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Literal
 
+from gnutella.routing.sorts import SORTS
+
 if TYPE_CHECKING:
     from gnutella.control.call import Call
     from gnutella.control.view import Row
 
-#: What `--kind` may ask for (the media-type mask of a query, LimeWire's GGEP `M`).
-KINDS = ("audio", "video", "document", "image", "windows", "unix")
+#: What `--kind` may ask for.
+KINDS = SORTS
 
 
 class Role(IntEnum):
