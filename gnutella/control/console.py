@@ -35,6 +35,8 @@ MAX_LINE = 16384
 MAX_WAITING = 65536
 #: Wrong tokens on one connection.
 MAX_WRONG_TOKENS = 3
+#: Bytes that mean nothing in a line and would only do harm in a query or a file name: all controls but the tab.
+_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
 PROMPT = b"gnutella> "
 ASK_TOKEN = b"token: "
 
@@ -164,7 +166,8 @@ class Console:
         while self._lines_waiting:
             line = self._lines_waiting.popleft()
             self._bytes_waiting -= len(line) + 1
-            effects = self._too_long() if len(line) > MAX_LINE else self._line(line.decode("utf-8", "replace"))
+            text = line.translate(None, _CONTROLS).decode("utf-8", "replace")
+            effects = self._too_long() if len(line) > MAX_LINE else self._line(text)
             if effects:  # an empty line in machine mode has no answer
                 return effects
         if len(self._partial) > MAX_LINE:

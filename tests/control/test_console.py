@@ -175,6 +175,12 @@ def test_nothing_is_answered_before_the_token() -> None:
     assert runs(effects) == ["node.status"]
 
 
+def test_control_characters_of_a_line_are_left_out() -> None:
+    (run,) = say(machine(), b"search a\x00li\x08ce\tin\x7f\n")
+    assert isinstance(run, Run)
+    assert run.invocation.values["words"] == ("alice", "in")
+
+
 def test_three_wrong_tokens_close_the_line() -> None:
     console = Console(None, {"secret": Role.ADMIN}.get)
     effects = say(console, b"a\nb\nc\nsecret\nstatus\n")
@@ -257,3 +263,52 @@ def test_rows_before_a_failure_are_shown_and_no_false_emptiness() -> None:
     assert "1.2.3.4:5" in text_of(fail(person, UserError("broke")))
     say(person, b"peers\n")
     assert "no links" not in text_of(fail(person, UserError("broke")))
+
+
+_pieces = st.lists(
+    st.one_of(
+        st.binary(max_size=20),
+        some.telnet_streams,
+        st.sampled_from(
+            [
+                b"search ",
+                b"get ",
+                b"--wait ",
+                b"--",
+                b"config set ",
+                b"trace ",
+                b"events on\n",
+                b"mode machine\n",
+                b"9" * 30,
+            ]
+        ),
+        st.sampled_from([b"help ", b"disconnect ", b"share add ", b'"', b"\\", b"=", b"mode human --width ", b"\n"]),
+    ),
+    max_size=20,
+)
+
+
+@given(_pieces)
+def test_whatever_is_typed_nothing_breaks_and_nothing_dangerous_is_echoed(pieces: list[bytes]) -> None:
+    console = Console(Role.ADMIN, newline="\n")
+    effects = console.start()
+    for piece in pieces:
+        effects += say(console, piece)
+        while console.running is not None:
+            effects += finish(console, {})
+    effects += ended(console)
+    while console.running is not None:
+        effects += finish(console, {})
+    said = b"".join(e.data for e in effects if isinstance(e, Write) and not e.data.startswith(b"\xff"))
+    assert all(char.isprintable() or char in "\n\r" for char in said.replace(b"\xff", b"").decode("utf-8", "replace"))
+    assert effects[-1] == Hangup()
+
+
+@given(_pieces)
+def test_whatever_comes_before_the_token_nothing_runs(pieces: list[bytes]) -> None:
+    console = Console(None, lambda token: None)
+    effects = console.start()
+    for piece in pieces:
+        effects += say(console, piece)
+    assert not runs(effects + ended(console))
+    assert console.role is None
