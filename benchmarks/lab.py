@@ -47,16 +47,16 @@ def main() -> None:
     print(f"built in {time.perf_counter() - started:.1f} s, {(resident_kib() - before) / args.nodes:.0f} KiB a node")
     deliveries, happened = net.deliveries, net.clock.happened
     wall, cpu = time.perf_counter(), time.process_time()
-    searches = []
+    quests = []
     for number in range(args.queries):
-        searches.append(
+        quests.append(
             net.search(nodes[chance.below(rng, len(nodes))], content.words_of(content.draw(rng)), keeps_hits=False)
         )
         net.clock.run(2.0 + 0.05 * (number + 1))
     net.clock.run(net.clock.now + 5.0)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     delivered = net.deliveries - deliveries
-    found = sum(bool(search.life.arrivals) for search in searches)
+    found = sum(bool(quest.found) for quest in quests)
     print(f"{args.queries} queries, TTL {args.ttl}, {found} found something")
     print(f"{delivered} chunks delivered, {net.clock.happened - happened} events, in {wall:.1f} s ({cpu:.1f} s CPU)")
     print(f"{delivered / cpu:,.0f} deliveries a second of CPU time")

@@ -13,7 +13,8 @@ from gnutella.protocol.peer import Offer, Peer
 from gnutella.routing.router import LinkInfo
 
 if TYPE_CHECKING:
-    from gnutella.lab.net import End, Network
+    from gnutella.lab.end import End
+    from gnutella.lab.net import Network
     from gnutella.lab.node import LabNode
 
 #: What nodes of the lab call themselves.

@@ -23,9 +23,20 @@ class Life:
     """
 
     __slots__ = (
-        "arrivals", "asked_at", "budget", "by_hops", "came", "copies", "guid", "heads", "hit_copies", "is_walk", "origin",
+        "arrivals",
+        "asked_at",
+        "budget",
+        "by_hops",
+        "came",
+        "copies",
+        "depths",
+        "guid",
+        "heads",
+        "hit_copies",
+        "is_walk",
+        "origin",
         "text",
-    )  # fmt: skip
+    )
 
     def __init__(self, guid: bytes, origin: int, budget: int, text: str, asked_at: float, nodes: int) -> None:
         self.guid = guid
@@ -39,7 +50,9 @@ class Life:
         self.by_hops = [0] * 16
         self.copies = 0
         self.hit_copies = 0
+        #: A random walk: its header does not tell the truth, `depths` does (node number -> hops from the asker).
         self.is_walk = False
+        self.depths: dict[int, int] = {}
         self.arrivals: list[Arrival] = []
 
     @property

@@ -14,31 +14,29 @@ in virtual time.  A plain link (nothing but latency) costs one entry of the cloc
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from heapq import heappush
-from typing import TYPE_CHECKING
 
 from gnutella.errors import LocalMisuse
 from gnutella.lab import chance
 from gnutella.lab.clock import Clock
+from gnutella.lab.end import End
+from gnutella.lab.joining import Handshake
 from gnutella.lab.node import LabNode, Search
+from gnutella.lab.quest import Quest
 from gnutella.lab.record import Record
+from gnutella.lab.strategies import Flooding, IStrategy, begin
 from gnutella.lab.stream import Fault, Line, Stream
 from gnutella.lab.watch import Watch, kinds_of
+from gnutella.lab.ways import STRATEGIES
 from gnutella.protocol.message import Bye, Query, encode
 from gnutella.protocol.query import make_query
-from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.guids import fresh_guid
-from gnutella.routing.results import SearchResults
+from gnutella.routing.relay import MAX_ANSWERED_FILES
 from gnutella.settings import RoutingSettings
 from gnutella.sharing.catalog import Catalog, SharedFile
-from gnutella.units import Address, LinkId
-
-if TYPE_CHECKING:
-    from gnutella.lab.joining import Handshake
-    from gnutella.lab.strategies import Strategy
+from gnutella.units import Address, Guid, LinkId
 
 #: How often each node does what is due (router.tick).
 TICK_S = 1.0
@@ -47,39 +45,6 @@ DEAF_S = 924.6
 #: Nodes are numbered into 10.0.0.0/8.
 MAX_NODES = 1 << 22
 _BYE_LEAVING = (200, "leaving")
-
-
-@dataclass(eq=False, slots=True)
-class End:
-    """One side of a link: what its node sends arrives at `peer`.
-
-    `sent` and `arrived` count whole messages that the router of this side sent and was given, `lost` those that were sent
-    from here and never arrived.
-    """
-
-    id: LinkId
-    node: LabNode
-    line: Line
-    latency_s: float
-    is_open: bool = True
-    #: The router of this side knows the link and gets its bytes.
-    is_ready: bool = False
-    stream: Stream | None = None
-    #: While the handshake runs, it gets the bytes, not the router.
-    handshake: Handshake | None = None
-    #: An incomplete message at this side.
-    partial: bytes = b""
-    sent: int = 0
-    arrived: int = 0
-    lost: int = 0
-    #: Bytes on the way to this side may have been changed, or are not those of a servent.
-    is_damaged: bool = False
-    is_foreign: bool = False
-    peer: End = None  # type: ignore[assignment]
-
-    def join(self, other: End) -> None:
-        """The two sides of one link."""
-        self.peer, other.peer = other, self
 
 
 class Network:
@@ -102,15 +67,25 @@ class Network:
         self.nodes: dict[str, LabNode] = {}
         self.routing = routing or RoutingSettings(trace="off")
         self.line = line or Line()
-        self.strategy: Strategy | None = None
+        self.strategy: IStrategy | None = None
+        self._routes: IStrategy | None = None
         self.deliveries = 0
-        #: Messages sent and lost on links that are gone.
-        self.past_sent = self.past_lost = self.past_arrived = 0
+        #: Messages on plain links that reached nobody, since the link was closed before.
+        self.lost = 0
+        self.all_ends: list[End] = []
         self._watches = watch
         self._ends = 0
         self._sides: Mapping[str, int] | None = None
         self._shared: dict[bytes, bytes] = {}
+        #: Query payload -> who has how many matching files, until somebody shares more.
+        self._matching: dict[bytes, list[tuple[LabNode, int]]] = {}
         self._by_address: dict[Address, LabNode] = {}
+
+    def use(self, name: str) -> None:
+        """Ask all questions in the way of that strategy (STRATEGIES) from now on."""
+        self.strategy = strategy = STRATEGIES[name](self)
+        self._routes = strategy if strategy.changes_routes else None
+        self.watch.checks_counters = self._routes is None
 
     # -- nodes ---------------------------------------------------------------------------------------------------------
 
@@ -185,8 +160,6 @@ class Network:
             return None
         near, far = self._pair(dialler, listener, line or self.line)
         if full:
-            from gnutella.lab.joining import Handshake
-
             Handshake.begin(self, near, far)
         else:
             for end in (near, far):
@@ -207,6 +180,7 @@ class Network:
                 end.stream = Stream(line, chance.source(self.seed, "wire", self._ends))
             ends.append(end)
         ends[0].join(ends[1])
+        self.all_ends += ends
         return ends[0], ends[1]
 
     def opened(self, end: End, info: object) -> None:
@@ -269,34 +243,58 @@ class Network:
             self.record.note(self.clock.now, node.name, "unlink", f"{end.id} {reason}")
             if node.is_up:
                 self.cause(node, node.router.link_closed(end.id, self.clock.now))
-        if not end.peer.is_open:
-            for side in (end, end.peer):
-                self.past_sent += side.sent
-                self.past_arrived += side.peer.arrived
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
-    def ask(self, node: LabNode, query: Query, ttl: int | None = None, *, keeps_hits: bool = True) -> Search:
-        """A query of that node's user; hits gather in the search as time goes on.
-
-        Without `keeps_hits` only the query's `life` remembers what came, and not who offers it how.
-        """
+    def ask(
+        self,
+        node: LabNode,
+        query: Query,
+        ttl: int | None = None,
+        quest: Quest | None = None,
+        *,
+        is_walk: bool = False,
+        before: Callable[[Guid, Quest], None] | None = None,
+    ) -> Search:
+        """One query of that node's user, as part of a quest; `before` is told its GUID before anything is sent."""
         now = self.clock.now
         guid = fresh_guid(node.rng)
-        if ttl is None:
-            ttl = node.settings.query_ttl
-        text = query.full_text or " ".join(query.urns)
-        self.record.note(now, node.name, "asks", text)
+        ttl = node.settings.query_ttl if ttl is None else ttl
+        if quest is None:
+            quest = begin(self, node, query, True)
+        self.record.note(now, node.name, "asks", f"{guid.hex()} {quest.text}")
         self.watch.time = now
-        life = self.watch.asked(guid, node, ttl, text, len(self.nodes))
-        search = node.searches[guid] = Search(guid, text, now, life, SearchResults(guid) if keeps_hits else None)
+        life = self.watch.asked(guid, node, ttl, quest.text, len(self.nodes))
+        life.is_walk = is_walk
+        quest.lives.append(life)
+        search = node.searches[guid] = Search(guid, now, life, quest)
+        if before is not None:
+            before(guid, quest)
         _, actions = node.router.search(query, now, guid, ttl)
         self.cause(node, actions)
         return search
 
-    def search(self, node: LabNode, text: str, ttl: int | None = None, *, keeps_hits: bool = True) -> Search:
-        """Ask words, as `ask` does."""
-        return self.ask(node, make_query(text), ttl, keeps_hits=keeps_hits)
+    def search(self, node: LabNode, text: str, ttl: int | None = None, *, keeps_hits: bool = True) -> Quest:
+        """Ask words, in the way of the network's strategy."""
+        strategy = self.strategy or Flooding(self)
+        return strategy.ask(node, make_query(text), ttl, keeps_hits=keeps_hits)
+
+    def expected(self, asker: LabNode, query: Query) -> int:
+        """How many files at running nodes but the asker match, whether or not anything leads there."""
+        payload = query.encode()
+        matching = self._matching.get(payload)
+        if matching is None:
+            asked = (
+                (holder, len(holder.catalog.answer(payload, MAX_ANSWERED_FILES))) for holder in self.nodes.values()
+            )
+            matching = self._matching[payload] = [(holder, count) for holder, count in asked if count]
+        return sum(count for holder, count in matching if holder.is_up and holder is not asker)
+
+    def publish(self, node: LabNode, files: Iterable[SharedFile]) -> None:
+        """The node shares more files from now on."""
+        node.share(files)
+        self._matching.clear()
+        self.record.note(self.clock.now, node.name, "shares", str(node.catalog.file_count))
 
     def shared_bytes(self, value: bytes) -> bytes:
         """The one object for these bytes, so that a hash seen a thousand times is kept once."""
@@ -335,8 +333,11 @@ class Network:
 
     def execute(self, node: LabNode, actions: Sequence[Action]) -> None:
         """What the network edge does with actions."""
-        if self.strategy is not None:
-            actions = self.strategy.narrowed(node, actions)
+        if self._routes is not None:
+            actions = self._routes.narrowed(node, actions)
+        self._put(node, actions)
+
+    def _put(self, node: LabNode, actions: Sequence[Action]) -> None:
         if self._watches:
             self.watch.sent(node, actions)
         ends, clock = node.ends, self.clock
@@ -371,21 +372,30 @@ class Network:
             if end.handshake is not None and end.is_open:
                 end.handshake.receive(end, data)
             else:
-                self.past_lost += sum(1 for _ in kinds_of(data))
+                self.lost += 0 if end.peer.stream is not None else sum(1 for _ in kinds_of(data))
             return
         node, now = end.node, self.clock.now
         self.deliveries += 1
         self.record.arrival(now, end.id, data)
+        if self._routes is not None and self._went_elsewhere(self._routes, end, data):
+            return
         if self._watches:
             watch = self.watch
             watch.time = now
             watch.arrived(end, data)
         node.hearing = end.id
         actions = node.router.receive(end.id, data, now)
-        if self.strategy is not None:
-            actions = self.strategy.heard(node, end, data, actions)
         if actions:
             self.execute(node, actions)
+
+    def _went_elsewhere(self, routes: IStrategy, end: End, data: bytes) -> bool:
+        """Whether a strategy has passed a chunk on itself; the router is not shown it then."""
+        actions = routes.before(end, data)
+        if actions is None:
+            return False
+        end.arrived += 1
+        self._put(end.node, actions)
+        return True
 
     def block(self, end: End) -> None:
         """The stream of this side takes no more."""
@@ -408,6 +418,11 @@ class Network:
         """A Bye is sent by the edge, not by the router: nobody's counters have it."""
         self.transmit(end, encode(fresh_guid(end.node.rng), 1, 0, Bye(code, text)))
 
+    def change(self, node: LabNode, key: str, value: int) -> None:
+        """Change one thing of a running node: firewalled, busy, query_ttl."""
+        self.record.note(self.clock.now, node.name, "set", f"{key} {value}")
+        node.change(key, value)
+
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def _tick(self, node: LabNode, life: int) -> None:
@@ -419,11 +434,3 @@ class Network:
             self.watch.time = now
             self.watch.bounds(node)
         self.clock.after(TICK_S, self._tick, node, life)
-
-    def drop_reasons(self) -> dict[DropReason, int]:
-        """Drops of all nodes together."""
-        total = dict.fromkeys(DropReason, 0)
-        for node in self.nodes.values():
-            for reason, count in node.drops().items():
-                total[reason] += count
-        return {reason: count for reason, count in total.items() if count}

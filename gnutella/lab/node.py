@@ -6,24 +6,28 @@ of its user, learns hosts from pongs, and knows its links.  The network (net.py)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from msgspec import structs
 
 from gnutella.lab.life import Arrival, Life
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived, HitReceived, HostLearned, PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hosts import HostCache
-from gnutella.routing.results import SearchResults
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.routing.seams import Library
 from gnutella.settings import RoutingSettings
-from gnutella.sharing.catalog import Catalog
+from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.units import Address, Guid, LinkId
 
 if TYPE_CHECKING:
-    from gnutella.lab.net import End, Network
+    from gnutella.lab.end import End
+    from gnutella.lab.net import Network
+    from gnutella.lab.quest import Quest
 
 #: GUIDs a node remembers in one generation of its tables: the production's bound would let a node of the lab take 10 MiB.
 QUERY_GENERATION = 20_000
@@ -33,34 +37,40 @@ MAX_HOSTS = 200
 
 @dataclass(eq=False, slots=True)
 class Search:
-    """A query of the node's user: its life in the whole network, and the rows that the user sees, if they are kept."""
+    """A query of the node's user: its life in the whole network, and the question that it is part of."""
 
     guid: Guid
-    text: str
     asked_at: float
     life: Life
-    results: SearchResults | None
-
-    @property
-    def hits(self) -> list[dict[str, Any]]:
-        """Numbered rows with the keys of `gnutella search`."""
-        return [] if self.results is None else self.results.rows()
-
-    @property
-    def first_hit_ms(self) -> float | None:
-        """Milliseconds from question to first answer."""
-        arrivals = self.life.arrivals
-        return round((arrivals[0].time - self.asked_at) * 1000, 3) if arrivals else None
+    quest: Quest
 
 
 class LabNode:
     """See the module text.  `lives` counts its restarts."""
 
     __slots__ = (
-        "_down_counters", "address", "catalog", "closes", "ends", "hearing", "hosts", "is_firewalled", "is_leaf", "is_up",
-        "library", "lives", "name", "number", "pushes", "query_generation", "rng", "router", "searches", "servent_id",
+        "_down_counters",
+        "address",
+        "catalog",
+        "closes",
+        "ends",
+        "hearing",
+        "hosts",
+        "is_firewalled",
+        "is_leaf",
+        "is_up",
+        "library",
+        "lives",
+        "name",
+        "number",
+        "pushes",
+        "query_generation",
+        "rng",
+        "router",
+        "searches",
+        "servent_id",
         "settings",
-    )  # fmt: skip
+    )
 
     router: Router
 
@@ -116,6 +126,20 @@ class LabNode:
             counted[reason] = counted.get(reason, 0) + count
         return counted
 
+    def received_by_kind(self) -> dict[int, int]:
+        """Kind -> messages that the router was given since the node last started."""
+        return {kind: row.rx for kind, row in self.router.counters.messages.items() if row.rx}
+
+    def change(self, key: str, value: int) -> None:
+        """firewalled, busy (0 or 1) or query_ttl (1 to 7) from now on."""
+        if key == "query_ttl":
+            self.settings = structs.replace(self.settings, query_ttl=value)
+        elif key == "busy":
+            self.router.self.is_busy = bool(value)
+        else:
+            self.is_firewalled = self.router.self.is_firewalled = bool(value)
+            self.router.self.accepts_links = not value
+
     def info_of(self, peer: LabNode, *, is_incoming: bool) -> LinkInfo:
         """What a handshake with that peer would have told us."""
         return LinkInfo(
@@ -153,8 +177,20 @@ class LabNode:
         search = self.searches.get(event.guid)
         if search is None:
             return
-        if search.results is not None:
-            search.results.add(event)
+        results, life = search.quest.results, search.life
+        if results is not None:
+            results.add(event)
         node = net.node_at(event.hit.address)
         names = tuple(net.shared_bytes(record.sha1 or b"") for record in event.hit.records)
-        search.life.arrivals.append(Arrival(now, event.hops, node.name if node is not None else "", names))
+        hops = event.hops
+        if life.is_walk and node is not None:
+            hops = life.depths.get(node.number, hops)
+        life.arrivals.append(Arrival(now, hops, node.name if node is not None else "", names))
+
+    def share(self, files: Iterable[SharedFile]) -> None:
+        """Offer more files; their indexes follow those that it has."""
+        first = 1 + max((file.index for file in self.catalog.files), default=0)
+        self.catalog = self.library = self.catalog.with_changes(
+            [replace(file, index=first + number) for number, file in enumerate(files)]
+        )
+        self.router.set_library(self.library)

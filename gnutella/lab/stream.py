@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 from gnutella.lab.clock import Timer
 
 if TYPE_CHECKING:
-    from gnutella.lab.net import End, Network
+    from gnutella.lab.end import End
+    from gnutella.lab.net import Network
 
 #: Bytes under way at which the sender is pushed back: a socket buffer of 64 KiB, as Linux starts with.
 CAPACITY = 65_536

@@ -1,0 +1,44 @@
+"""One side of a virtual link."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gnutella.lab.stream import Line, Stream
+from gnutella.units import LinkId
+
+if TYPE_CHECKING:
+    from gnutella.lab.joining import Handshake
+    from gnutella.lab.node import LabNode
+
+
+@dataclass(eq=False, slots=True)
+class End:
+    """One side of a link: what its node sends arrives at `peer`.
+
+    `sent` and `arrived` count whole messages that the router of this side sent and was given.
+    """
+
+    id: LinkId
+    node: LabNode
+    line: Line
+    latency_s: float
+    is_open: bool = True
+    #: The router of this side knows the link and gets its bytes.
+    is_ready: bool = False
+    stream: Stream | None = None
+    #: While the handshake runs, it gets the bytes, not the router.
+    handshake: Handshake | None = None
+    #: An incomplete message at this side.
+    partial: bytes = b""
+    sent: int = 0
+    arrived: int = 0
+    #: Bytes on the way to this side may have been changed, or are not those of a servent.
+    is_damaged: bool = False
+    is_foreign: bool = False
+    peer: End = None  # type: ignore[assignment]
+
+    def join(self, other: End) -> None:
+        """The two sides of one link."""
+        self.peer, other.peer = other, self

@@ -1,0 +1,293 @@
+"""Runs a scenario in virtual time.
+
+    outcome = run(load("flood.toml"))
+    outcome.rows, outcome.failures, outcome.trace
+
+A broken invariant ends the run and is its last failure.  `build` gives the network before anything has happened, for those who
+want to look on while it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar
+
+from gnutella.lab import chance
+from gnutella.lab import scenario as s
+from gnutella.lab.chance import between, choose, exponential, pick
+from gnutella.lab.content import ZipfContent, shelf
+from gnutella.lab.net import Network
+from gnutella.lab.node import LabNode
+from gnutella.lab.outcome import Outcome, average_expectations, expectations, totals
+from gnutella.lab.quest import Quest
+from gnutella.lab.stream import Fault, Line
+from gnutella.lab.sums import check_balance, drop_reasons
+from gnutella.lab.topology import KINDS, two_tier
+from gnutella.lab.watch import InvariantBroken
+from gnutella.protocol.message import Query
+from gnutella.protocol.query import make_query
+from gnutella.sharing.catalog import SharedFile
+
+#: More questions than that are not asked to keep every hit's details: a row of results is some KiB.
+MAX_DETAILED = 200
+#: Nodes that a coming node tries before it gives up on a link.
+MAX_TRIES = 10
+
+
+def run(scenario: s.Scenario, seed: int | None = None, *, keeps_events: bool = False) -> Outcome:
+    """The whole run, judged."""
+    return build(scenario, seed, keeps_events=keeps_events).finish()
+
+
+def build(scenario: s.Scenario, seed: int | None = None, *, keeps_events: bool = False) -> Run:
+    """The network at time 0, with everything planned."""
+    return Run(scenario, scenario.seed if seed is None else seed, keeps_events=keeps_events)
+
+
+class Run:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: s.Scenario, seed: int, *, keeps_events: bool = False) -> None:
+        self.scenario = scenario
+        self.seed = seed
+        self.net = Network(seed, routing=scenario.routing, keeps_events=keeps_events)
+        self.net.use(scenario.strategy)
+        self.quests: list[Quest] = []
+        self._judged: list[tuple[Quest, s.Expect]] = []
+        self._rng = chance.source(seed, "actions")
+        self._links = chance.source(seed, "links")
+        self._content: ZipfContent | None = None
+        self._keeps = sum(action.times for action in scenario.action if isinstance(action, s.Query)) <= MAX_DETAILED
+        self.failures: list[str] = []
+        self._populate()
+        for action in scenario.action:
+            self._plan(action)
+
+    def finish(self) -> Outcome:
+        """Run to the end."""
+        try:
+            self.net.clock.run(self.scenario.end_s)
+            check_balance(self.net)
+        except InvariantBroken as broken:
+            self.failures.append(f"invariant {broken}")
+        return self.outcome()
+
+    def outcome(self) -> Outcome:
+        """What it has come to until now."""
+        failures = [line for quest, expect in self._judged for line in expectations(quest, expect)]
+        failures += average_expectations(self.quests, self.scenario.expect)
+        drops = drop_reasons(self.net)
+        never = set(self.scenario.never)
+        failures += [f"never: {r.value} occurred {n} times" for r, n in drops.items() if r.value in never]
+        return Outcome(
+            self.scenario,
+            self.seed,
+            [quest.row() for quest in self.quests],
+            [],
+            totals(self.net, self.quests),
+            failures + self.failures,
+            self.net.record.digest(),
+        )
+
+    # -- the start -----------------------------------------------------------------------------------------------------
+
+    def _populate(self) -> None:
+        scenario, net = self.scenario, self.net
+        for name, node, files in zip(scenario.names, self._nodes(), self._files(), strict=True):
+            net.add(name, files, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
+        nodes = list(net.nodes.values())
+        for one, other in self._pairs():
+            self._connect(nodes[one], nodes[other], None)
+        for link in scenario.link:
+            self._connect(net.nodes[link.between[0]], net.nodes[link.between[1]], link)
+
+    def _nodes(self) -> list[s.Node]:
+        """The tables of all nodes; those of generated ones say what the topology wants of them."""
+        named, count, leaves = self.scenario.node, self.scenario.nodes, self.scenario.topology.leaves
+        plain = [
+            s.Node(name, role="leaf" if at >= count - leaves else "peer") for at, name in enumerate(self.scenario.names)
+        ]
+        return [*named, *plain[len(named) :]]
+
+    def _files(self) -> list[list[SharedFile]]:
+        own = [list(shelf(node.files)) for node in self._nodes()]
+        content = self.scenario.content
+        if content is None:
+            return own
+        self._content = ZipfContent(content.files, content.exponent, content.size)
+        spread = self._content.spread(len(own), content.copies, chance.source(self.seed, "content"))
+        return [
+            files + [file.shared(index) for index, file in enumerate(more, len(files) + 1)]
+            for files, more in zip(own, spread, strict=True)
+        ]
+
+    def _pairs(self) -> list[tuple[int, int]]:
+        topology, rng = self.scenario.topology, chance.source(self.seed, "topology")
+        if topology.kind == "explicit":
+            return []
+        nodes = self.scenario.nodes
+        if topology.kind == "two_tier":
+            return two_tier(nodes - topology.leaves, topology.leaves, topology.degree, rng)
+        return KINDS[topology.kind](nodes, topology.degree, rng, topology.rewired)
+
+    def _line(self, link: s.Link | None) -> Line:
+        """What a link is like: its own values, else those of [network]."""
+        network = self.scenario.network
+
+        def value(key: str) -> float:
+            own = getattr(link, key) if link is not None else None
+            found: float = own if own is not None else getattr(network, key)
+            return found
+
+        span = link.latency_ms if link is not None and link.latency_ms is not None else network.latency_ms
+        least, most = span if isinstance(span, tuple) else (span, span)
+        return Line(
+            between(self._links, least / 1000, most / 1000),
+            value("jitter_ms") / 1000,
+            value("bandwidth_kib_s") * 1024,
+            value("loss"),
+        )
+
+    def _connect(self, one: LabNode, other: LabNode, link: s.Link | None) -> bool:
+        """A link; the one that can be dialled is dialled."""
+        if other.is_firewalled:
+            one, other = other, one
+        full = self.scenario.network.handshake == "full"
+        return self.net.connect(one, other, self._line(link), full=full) is not None
+
+    # -- what happens --------------------------------------------------------------------------------------------------
+
+    def _plan(self, action: s.AnyAction) -> None:
+        if isinstance(action, s.Query):
+            for number in range(action.times):
+                self.net.clock.at(action.at_s + number * action.every_s, self._query, action)
+        else:
+            self.net.clock.at(action.at_s, self._ACTIONS[type(action)], self, action)
+
+    def _query(self, action: s.Query) -> None:
+        node = self._node(action.asker)
+        if node is None or self.net.strategy is None:
+            return
+        quest = self.net.strategy.ask(node, self._asked(action), action.ttl, keeps_hits=self._keeps)
+        quest.label = f"query {quest.text!r} of {node.name} at {self.net.clock.now:g} s"
+        if action.wait_s is not None:
+            quest.until = quest.asked_at + action.wait_s
+        self.quests.append(quest)
+        if action.expect is not None:
+            self._judged.append((quest, action.expect))
+
+    def _asked(self, action: s.Query) -> Query:
+        if action.text or action.urn:
+            return make_query(action.text, (action.urn,) if action.urn else ())
+        assert self._content is not None
+        return make_query(self._content.words_of(self._content.draw(self._rng)))
+
+    def _node(self, name: str) -> LabNode | None:
+        """The node of that name if it runs; `*` is one that runs."""
+        if name == "*":
+            running = self._running()
+            return pick(self._rng, running) if running else None
+        node = self.net.nodes.get(name)
+        return node if node is not None and node.is_up else None
+
+    def _running(self) -> list[LabNode]:
+        return [node for node in self.net.nodes.values() if node.is_up]
+
+    def _publish(self, action: s.Publish) -> None:
+        node = self._node(action.node)
+        if node is not None:
+            self.net.publish(node, shelf(action.files))
+
+    def _join(self, action: s.Join) -> None:
+        net = self.net
+        node = net.nodes.get(action.node)
+        if node is None:
+            node = net.add(action.node, shelf(action.files), is_firewalled=action.firewalled)
+        elif node.is_up:
+            return
+        else:
+            net.revive(node)
+        if isinstance(action.links, tuple):
+            for name in action.links:
+                self._connect(node, net.nodes[name], None)
+        else:
+            self._find_links(node, action.links)
+
+    def _find_links(self, node: LabNode, count: int) -> None:
+        """Dial hosts that the node knows, then others that run, as a bootstrap service would name them."""
+        known = [self.net.node_at(address) for address in node.hosts.choose(MAX_TRIES, self.net.clock.now)]
+        others = choose(self._rng, self._running(), count + MAX_TRIES)
+        tried: dict[str, LabNode] = {peer.name: peer for peer in (*known, *others) if peer is not None}
+        for peer in tried.values():
+            if len(node.ends) >= count:
+                return
+            if peer is not node and not peer.is_leaf and node.end_towards(peer) is None:
+                self.net.connect(node, peer, self._line(None), full=self.scenario.network.handshake == "full")
+
+    def _leave(self, action: s.Leave) -> None:
+        node = self._node(action.node)
+        if node is not None:
+            self.net.leave(node)
+
+    def _kill(self, action: s.Kill) -> None:
+        node = self._node(action.node)
+        if node is not None:
+            self.net.kill(node, is_power_failure=action.power_failure)
+
+    def _partition(self, action: s.Partition) -> None:
+        groups: Sequence[Iterable[str]] = action.groups
+        if not groups:
+            names = list(self.net.nodes)
+            groups = [choose(self._rng, names, len(names) // 2)]
+        self.net.partition(groups)
+
+    def _heal(self, action: s.Heal) -> None:
+        self.net.heal()
+
+    def _set(self, action: s.Set) -> None:
+        nodes = list(self.net.nodes.values()) if action.node == "*" else [self.net.nodes[action.node]]
+        for node in nodes:
+            self.net.change(node, action.key, action.value)
+
+    def _fault(self, action: s.Fault) -> None:
+        sender, receiver = (self.net.nodes[name] for name in action.between)
+        end = sender.end_towards(receiver)
+        if end is not None:
+            self.net.add_fault(end, Fault(action.kind, action.at_byte, action.seconds))
+
+    def _churn(self, action: s.Churn) -> None:
+        until = self.scenario.end_s if action.until_s is None else action.until_s
+        names = choose(self._rng, list(self.net.nodes), round(action.share * len(self.net.nodes)))
+        for name in names:
+            self.net.clock.after(
+                exponential(self._rng, action.mean_up_s), self._go, self.net.nodes[name], action, until
+            )
+
+    def _go(self, node: LabNode, action: s.Churn, until: float) -> None:
+        if self.net.clock.now >= until or not node.is_up:
+            return
+        links = max(1, len(node.ends))
+        if pick(self._rng, (True, False)):
+            self.net.leave(node)
+        else:
+            self.net.kill(node)
+        self.net.clock.after(exponential(self._rng, action.mean_down_s), self._come, node, action, until, links)
+
+    def _come(self, node: LabNode, action: s.Churn, until: float, links: int) -> None:
+        if node.is_up:
+            return
+        self.net.revive(node)
+        self._find_links(node, links)
+        self.net.clock.after(exponential(self._rng, action.mean_up_s), self._go, node, action, until)
+
+    _ACTIONS: ClassVar[dict[type, Callable[..., None]]] = {
+        s.Publish: _publish,
+        s.Join: _join,
+        s.Leave: _leave,
+        s.Kill: _kill,
+        s.Partition: _partition,
+        s.Heal: _heal,
+        s.Set: _set,
+        s.Fault: _fault,
+        s.Churn: _churn,
+    }

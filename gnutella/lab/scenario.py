@@ -1,0 +1,368 @@
+"""Scenario files: a network, what its nodes share, what happens when, and what must come of it; TOML, strictly checked.
+
+    scenario = load("flood.toml")
+    schema()                          # the JSON schema of such a file
+
+The structs below are the whole truth about the format: the loader, the JSON schema and docs/reference/scenario.md are made from
+them, and the `#:` comment above a field is its documentation.  Times are seconds of virtual time from the start of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from gnutella.errors import UserError
+from gnutella.settings import RoutingSettings
+
+#: A scenario file is some pages long; nobody writes a megabyte by hand.
+MAX_FILE_BYTES = 1 << 20
+#: Nodes of one run; beyond it an array engine is the better tool.
+MAX_NODES = 100_000
+
+Seconds = Annotated[float, Meta(ge=0, le=1e7)]
+Number = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=10_000_000)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\s*]+$")]
+# Tuples of a fixed form whose items have bounds crash msgspec 0.22 at the next garbage collection; these have a length instead.
+Pair = Annotated[tuple[Name, ...], Meta(min_length=2, max_length=2)]
+#: One number, or the least and the most of a range that is drawn from.
+Span = Number | Annotated[tuple[Number, ...], Meta(min_length=2, max_length=2)]
+
+
+class Table(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What all tables have in common: unknown keys are errors."""
+
+
+class Range(Table, frozen=True):
+    """A number within bounds."""
+
+    #: At least that.
+    min: float | None = None
+    #: At most that.
+    max: float | None = None
+
+    def holds(self, value: float | None) -> bool:
+        """Whether the value lies within; None, that there is no value, never does."""
+        if value is None:
+            return False
+        return (self.min is None or value >= self.min) and (self.max is None or value <= self.max)
+
+    def __str__(self) -> str:
+        parts = [
+            f"at least {self.min:g}" if self.min is not None else "",
+            f"at most {self.max:g}" if self.max is not None else "",
+        ]
+        return " and ".join(part for part in parts if part) or "anything"
+
+
+#: Exactly that number, or `{min = 1, max = 9}` with one or both of them.
+Bound = float | Range
+
+
+class Expect(Table, frozen=True):
+    """What must come of a query, or on average of all queries."""
+
+    #: Different files at different nodes that were found.
+    hits: Bound | None = None
+    #: Found of what there was to find at running nodes, 0 to 1; 1 when there was nothing.
+    recall: Bound | None = None
+    #: Milliseconds to the first hit; fails when there was none.
+    latency_ms: Bound | None = None
+    #: Copies of the query that were sent over links.
+    messages: Bound | None = None
+    #: Hops that the nearest hit travelled.
+    hops: Bound | None = None
+    #: Nodes that the query came to.
+    reached: Bound | None = None
+
+
+class Network(Table, frozen=True):
+    """What the links are like, if they do not say otherwise."""
+
+    #: One way, milliseconds; `[least, most]` draws it for each link.
+    latency_ms: Span = (10.0, 80.0)
+    #: Added by chance to each piece, at most that many milliseconds.
+    jitter_ms: Number = 0.0
+    #: KiB a second in each direction; 0 is without limit.
+    bandwidth_kib_s: Number = 0.0
+    #: Chance of each segment to be lost, hence late (streams lose nothing).
+    loss: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+    #: `full` runs the production handshake on every link, `none` opens links at once.
+    handshake: Literal["none", "full"] = "none"
+
+
+class Topology(Table, frozen=True):
+    """Who is linked with whom at the start; nodes that no [[node]] names are called n0, n1, ..."""
+
+    #: `explicit`: only what [[link]] says.
+    kind: Literal[
+        "explicit", "line", "ring", "star", "tree", "complete", "random_regular", "power_law", "small_world", "two_tier"
+    ] = "explicit"
+    #: Nodes in all; 0: those that [[node]] names.
+    nodes: Annotated[int, Meta(ge=0, le=MAX_NODES)] = 0
+    #: Links of a node (power_law: on average; two_tier: of an ultrapeer with others).
+    degree: Annotated[int, Meta(ge=1, le=1000)] = 4
+    #: small_world: share of links that lead elsewhere.
+    rewired: Share = 0.1
+    #: two_tier: how many of the nodes, the last ones, are leaves with one ultrapeer each.
+    leaves: Count = 0
+
+
+class Node(Table, frozen=True):
+    """One node with a name."""
+
+    #: Unique; `*` means any node elsewhere and is no name.
+    name: Name
+    #: Names of the files it shares; their bytes follow from their names.
+    files: tuple[str, ...] = ()
+    #: `leaf` passes nothing on and has one link; `peer` and `ultrapeer` route.
+    role: Literal["peer", "ultrapeer", "leaf"] = "peer"
+    #: Nobody can connect to it (NAT or firewall); it dials others.
+    firewalled: bool = False
+
+
+class Link(Table, frozen=True):
+    """One link; the first of the two dials."""
+
+    #: Names of its two nodes.
+    between: Pair
+    #: As in [network]; left out: the values there.
+    latency_ms: Span | None = None
+    jitter_ms: Number | None = None
+    bandwidth_kib_s: Number | None = None
+    loss: Annotated[float, Meta(ge=0, lt=1)] | None = None
+
+
+class Content(Table, frozen=True):
+    """Files by popularity, on top of what [[node]] shares."""
+
+    #: The only kind so far: the k-th file is drawn in proportion to 1 / k ** exponent, for copies and for questions.
+    kind: Literal["zipf"] = "zipf"
+    #: Different files.
+    files: Annotated[int, Meta(ge=1, le=1_000_000)] = 100
+    #: Copies of all of them together; each has one at least.
+    copies: Count = 0
+    #: 0 makes all equally popular.
+    exponent: Annotated[float, Meta(ge=0, le=5)] = 0.8
+    #: Bytes of each file.
+    size: Annotated[int, Meta(ge=0, le=1 << 26)] = 4096
+
+
+class Action(Table, frozen=True, tag_field="do", tag=str.lower):
+    """Something that happens."""
+
+    #: When.
+    at_s: Seconds
+
+
+class Query(Action, frozen=True):
+    """A node asks.  Without `text` and `urn` it asks for a file of [content], drawn by popularity."""
+
+    #: Who asks; `*` is a running node by chance.
+    asker: str = field(name="from", default="*")
+    #: Words.
+    text: str = ""
+    #: urn:sha1:...
+    urn: str = ""
+    #: TTL; left out: the setting query_ttl.
+    ttl: Annotated[int, Meta(ge=1, le=7)] | None = None
+    #: Ask that often, each time with new chance, ...
+    times: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+    #: ... that many seconds apart.
+    every_s: Seconds = 0.1
+    #: Hits that come later than this many seconds do not count; left out: the whole run.
+    wait_s: Seconds | None = None
+    #: What must come of it (of each of `times`).
+    expect: Expect | None = None
+
+
+class Download(Action, frozen=True):
+    """A node searches for words and downloads the first file found from all its sources."""
+
+    #: Who downloads.
+    node: str
+    #: Words that find the file.
+    text: str
+    #: It must be whole, byte by byte, this many seconds after; 0: it need not be.
+    within_s: Seconds = 60.0
+
+
+class Publish(Action, frozen=True):
+    """A node shares more files."""
+
+    node: str
+    #: Names.
+    files: tuple[str, ...]
+
+
+class Join(Action, frozen=True):
+    """A node comes: a new one, or one that left."""
+
+    node: Name
+    #: Whom it dials: names, or how many running nodes by chance.
+    links: tuple[str, ...] | Count = 3
+    #: Files that a new node shares.
+    files: tuple[str, ...] = ()
+    #: A new node behind NAT or firewall.
+    firewalled: bool = False
+
+
+class Leave(Action, frozen=True):
+    """A node says Bye and stops."""
+
+    node: str
+
+
+class Kill(Action, frozen=True):
+    """The process of a node dies."""
+
+    #: `*` is a running node by chance.
+    node: str
+    #: Its peers are not told: their links stay open and dead.
+    power_failure: bool = False
+
+
+class Partition(Action, frozen=True):
+    """The network falls into groups that cannot hear each other; links that span them hold their bytes."""
+
+    #: Names of the nodes of each group; who is in none makes one more.  Left out: two halves by chance.
+    groups: tuple[tuple[str, ...], ...] = ()
+
+
+class Heal(Action, frozen=True):
+    """The groups of a partition hear each other again."""
+
+
+class Set(Action, frozen=True):
+    """Change something of a node."""
+
+    #: `*` is every node.
+    node: str
+    #: What.
+    key: Literal["firewalled", "busy", "query_ttl"]
+    #: Its new value.
+    value: bool | Annotated[int, Meta(ge=1, le=7)]
+
+
+class Fault(Action, frozen=True):
+    """Something strikes the bytes that one node sends to another."""
+
+    #: Sender and receiver; there must be a link.
+    between: Pair
+    #: See gnutella.lab.stream.Fault.
+    kind: Literal["break", "stall", "corrupt", "cut"]
+    #: Which byte, counted from this time on.
+    at_byte: Count = 0
+    #: How long a stall lasts.
+    seconds: Seconds = 1.0
+
+
+class Churn(Action, frozen=True):
+    """From now on nodes leave and come back by chance."""
+
+    #: How long a node stays on average.
+    mean_up_s: Annotated[float, Meta(gt=0, le=1e7)]
+    #: How long it stays away on average.
+    mean_down_s: Annotated[float, Meta(gt=0, le=1e7)]
+    #: Share of the nodes that come and go; the others stay.
+    share: Share = 1.0
+    #: When it ends; left out: with the run.
+    until_s: Seconds | None = None
+
+
+AnyAction = (
+    Query | Download | Publish | Join | Leave | Kill | Partition | Heal | Set | Fault | Churn
+)  # fmt: skip
+
+
+class Scenario(Table, frozen=True):
+    """The whole file."""
+
+    #: One line for reports and tests.
+    name: str = ""
+    #: What it shows, for readers.
+    about: str = ""
+    #: Everything random follows from it.
+    seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
+    #: When the run ends; left out: 10 s after the last action.
+    duration_s: Seconds | None = None
+    #: How questions are asked: see docs/reference/scenario.md.
+    strategy: str = "flooding"
+    #: Whether it makes sense with real processes too (`--live`).
+    live: bool = False
+    network: Network = field(default_factory=Network)
+    #: Settings of every node, as in [routing] of gnutella.toml.
+    routing: RoutingSettings = field(default_factory=lambda: RoutingSettings(trace="off"))
+    topology: Topology = field(default_factory=Topology)
+    content: Content | None = None
+    node: tuple[Node, ...] = ()
+    link: tuple[Link, ...] = ()
+    action: tuple[AnyAction, ...] = ()
+    #: On average over all queries.
+    expect: Expect = field(default_factory=Expect)
+    #: Drop reasons that must not occur anywhere.
+    never: tuple[str, ...] = ()
+
+    @property
+    def nodes(self) -> int:
+        """Nodes at the start."""
+        return max(self.topology.nodes, len(self.node))
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the nodes at the start, in order."""
+        return [node.name for node in self.node] + [f"n{number}" for number in range(len(self.node), self.nodes)]
+
+    @property
+    def end_s(self) -> float:
+        """When the run ends."""
+        return (
+            max((last_at(action) for action in self.action), default=0.0) + 10.0
+            if self.duration_s is None
+            else self.duration_s
+        )
+
+
+def last_at(action: AnyAction) -> float:
+    """When an action is over, as far as it is planned."""
+    if isinstance(action, Query):
+        return action.at_s + (action.times - 1) * action.every_s
+    return action.at_s + (action.within_s if isinstance(action, Download) else 0.0)
+
+
+def load(path: str | os.PathLike[str]) -> Scenario:
+    """Read and check a file.  UserError (exit 78) names file, place and fault."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}", "give a scenario file", os.EX_CONFIG) from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise UserError(f"{path} is too large", f"at most {MAX_FILE_BYTES} bytes", os.EX_CONFIG)
+    try:
+        return parse(raw.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path} is no TOML: {error}", "", os.EX_CONFIG) from None
+    except (ValueError, msgspec.ValidationError) as error:
+        raise UserError(f"{path}: {error}", "docs/reference/scenario.md lists all keys", os.EX_CONFIG) from None
+
+
+def parse(text: str) -> Scenario:
+    """The same from text; ValueError, or one of its kinds, says what is wrong."""
+    scenario = msgspec.convert(tomllib.loads(text), Scenario)
+    from gnutella.lab.consistency import check
+
+    check(scenario)
+    return scenario
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of a scenario file."""
+    made = msgspec.json.schema(Scenario)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "gnutella lab scenario", **made}
