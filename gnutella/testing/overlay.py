@@ -173,7 +173,7 @@ class Overlay:
             self.step()
         self.now = max(self.now, until)
 
-    def settle(self, max_steps: int = 1_000_000) -> None:
+    def settle(self, max_steps: int = 200_000) -> None:
         """Without ticks: let everything under way arrive.  AssertionError if it never ends."""
         assert not self._ticking
         for _ in range(max_steps):
