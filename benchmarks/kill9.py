@@ -1,6 +1,6 @@
 """Many kills: a large download whose two ends are killed with SIGKILL at random moments, and what that cost.
 
-    python -m benchmarks.kill9 [--mib 256] [--kills 30] [--seed 1] [--mib-s 48] [--directory DIR]
+    python -m benchmarks.kill9 [--mib 256] [--kills 30] [--seed 1] [--mib-s 16] [--directory DIR]
 
 Prints one JSON line: kills of each side, bytes fetched beyond the file's size as a counting proxy saw them, the bound (one
 tree leaf for each kill, there being one source), whether the SHA-1 was right and nothing unfinished was seen in incoming/.
@@ -26,15 +26,13 @@ def main() -> int:
     parser.add_argument("--mib", type=int, default=256)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--mib-s", type=int, default=16, help="pace of the upload, so that kills fall into the transfer"
-    )
+    parser.add_argument("--mib-s", type=int, default=16, help="pace of the upload, 0: none")
     parser.add_argument("--directory", type=Path, default=None)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.directory) as directory:
         size = options.mib * MIB + 12345
         # About a second of each round is the restart itself.
-        longest = max(1.0, 1.5 * options.mib / options.mib_s / options.kills + 1.0)
+        longest = max(1.0, 1.5 * options.mib / (options.mib_s or 100) / options.kills + 1.0)
         outcome = kill9.run(Path(directory), size, options.kills, options.seed, options.mib_s * 1024, longest)
     holds = outcome.is_right and outcome.is_clean and not outcome.early and 0 <= outcome.surplus <= outcome.bound
     kills = {f"kills_{side}": count for side, count in outcome.kills.items()}

@@ -142,6 +142,12 @@ class Node:
             except ValueError:
                 pass  # cut off by the kill
 
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         process = self._process
         if process is not None:
