@@ -79,6 +79,8 @@ def _run(reactor: Any, demo: Demo, keep: bool) -> str:
             reactor.stop()
 
     def failed(failure: Any) -> None:
+        if failure.check(BrokenPipeError):  # `gnutella demo | head`: nobody reads any more, and that is fine
+            return
         wrong.append(f"{failure.type.__name__}: {failure.getErrorMessage()}")
 
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addErrback(failed))

@@ -96,6 +96,7 @@ def makeService(options: Options) -> IService:
             )
         service: Any = prepare(options["dir"], options["config"], options.overrides(), os.environ, reactor)
     except UserError as error:
-        print(f"gnutella: {error}", file=sys.stderr)
+        for line in str(error).split("\n"):
+            print(f"gnutella: {line}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     return service  # type: ignore[no-any-return]
