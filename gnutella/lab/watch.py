@@ -214,6 +214,8 @@ class Watch:
         if not head:
             self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
             return
+        if guid not in self._fresh and self._has_arrived:
+            self._break("handled-twice", node, f"forwards {guid.hex()} again")
         was_ttl, was_hops = head >> 8, head & 0xFF
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
@@ -221,8 +223,6 @@ class Watch:
             )
         if life.came[number] in links:
             self._break("sent-back", node, f"query {guid.hex()} goes back where it came from")
-        if guid not in self._fresh and self._has_arrived:
-            self._break("handled-twice", node, f"forwards {guid.hex()} again")
         if node.is_leaf:
             self._break("leaf-relays", node, f"passes on query {guid.hex()}")
 
