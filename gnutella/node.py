@@ -32,6 +32,7 @@ from gnutella.control.token import ensure_tokens
 from gnutella.errors import UserError
 from gnutella.face import Face
 from gnutella.happenings import Happenings
+from gnutella.logs import LogLevels
 from gnutella.network.dial import Dialler
 from gnutella.network.hashers import HashWorkers
 from gnutella.network.library import LibraryService
@@ -44,14 +45,14 @@ from gnutella.network.transfers import Links as TransferLinks
 from gnutella.network.transfers import Transfers
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
-from gnutella.reload import Reload
+from gnutella.reload import ReadAgain, Reload
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.results import Hit
 from gnutella.routing.router import Router
 from gnutella.searches import Searches
 from gnutella.settings import Settings
 from gnutella.settings_file import Loaded
-from gnutella.startup import check, load_settings, resolve_directory
+from gnutella.startup import check, complain, load_settings, resolve_directory, runtime_settings
 from gnutella.units import Address, Guid
 from gnutella.wanted import sources_of
 
@@ -59,8 +60,10 @@ from gnutella.wanted import sources_of
 SAVE_INTERVAL_S = 60.0
 #: Directories of the node's that nobody may share, not even by name.
 PRIVATE_NAMES = ("incomplete", "tls")
-#: Seconds that an orderly stop may take before the rest is cut off (the product contract says 5 in all).
+#: Seconds that an orderly stop may take in all before the rest is cut off (the product contract says 5).
 STOP_TIMEOUT_S = 4.0
+#: Seconds that each part gets even when the ones before it took all the time: state is flushed last.
+LEAST_STOP_S = 0.2
 
 
 class Node(Service):
@@ -68,9 +71,7 @@ class Node(Service):
 
     log = Logger()
 
-    def __init__(
-        self, directory: Path, loaded: Loaded, reactor: Any, read_again: Callable[[], Loaded] | None = None
-    ) -> None:
+    def __init__(self, directory: Path, loaded: Loaded, reactor: Any, read_again: ReadAgain | None = None) -> None:
         self.directory = directory
         self.config = loaded
         self.reactor = reactor
@@ -87,7 +88,9 @@ class Node(Service):
         self.hashers = HashWorkers(reactor, settings.sharing.hash_workers)
         self.hosts = HostCache()
         self.face = Face(self)
+        # Only a daemon owns the process: its signals and its log.
         self._reload = Reload(self, read_again) if read_again is not None else None
+        self._log_levels = LogLevels() if read_again is not None else None
         self._lock = DirectoryLock(directory)
         self._doors = ConsoleDoors(reactor, self.face, settings.control, str(directory))
         self.consoles: list[str] = []
@@ -111,6 +114,10 @@ class Node(Service):
         """Begin to start; `when_ready` tells when it is done.  Exits with a readable line if it cannot."""
         super().startService()  # type: ignore[no-untyped-call]
         self.started_at = self.reactor.seconds()
+        if self._log_levels is not None:
+            self._log_levels.install(self.config.settings.log)
+        if self._reload is not None:
+            self._reload.install()
         self._starting = Deferred.fromCoroutine(self._start())
         self._starting.addErrback(self._cannot_start)
 
@@ -129,25 +136,24 @@ class Node(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _start(self) -> None:
-        self._lock.acquire()
+        # Each part is noted before it starts: one that is stopped half-way has something to clean up too.
         self._stages.append(self._unlock)
-        await self.store.open()
+        self._lock.acquire()
         self._stages.append(self.store.close)
+        await self.store.open()
         await self.memory.load(self.hosts)
         self._wire(Guid(self.memory.servent_id))
-        (self.directory / "incoming").mkdir(exist_ok=True)
+        self._make_directories()
         ensure_tokens(str(self.directory))
-        self.consoles = await self._doors.open()
         self._stages.append(self._doors.close)
-        self._stages.append(self.workers.stop)
-        self._stages.append(self.hashers.stop)
+        self.consoles = await self._doors.open()
+        self._stages += [self.workers.stop, self.hashers.stop, self.library.stop]
         await self.library.start()
-        self._stages.append(self.library.stop)
-        await self.transfers.start()
         self._stages.append(self.transfers.stop)
+        await self.transfers.start()
+        self._stages.append(self._stop_links)
         await self.links.listen()
         self.links.start()
-        self._stages.append(self._stop_links)
         self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
         self.journal.add(
             "node_started", version=__version__, servent_id=self.router.servent_id.hex(), listen=self.links.listening
@@ -158,9 +164,15 @@ class Node(Service):
             directory=str(self.directory),
             listen=", ".join(self.links.listening),
         )
-        if self._reload is not None:
-            self._reload.install()
         self._became_ready()
+
+    def _make_directories(self) -> None:
+        for name in ("incoming", "incomplete"):
+            try:
+                (self.directory / name).mkdir(exist_ok=True)
+            except OSError as error:
+                what = f"cannot make {str(self.directory / name)!r}: {error.strerror}"
+                raise UserError(what, "free some space or name another directory", os.EX_CANTCREAT) from None
 
     def _wire(self, servent_id: Guid) -> None:
         settings = self.config.settings
@@ -238,17 +250,23 @@ class Node(Service):
         self.is_ready = False
         if self._saving.running:
             self._saving.stop()
-        if self._reload is not None:
-            self._reload.remove()
         self.journal.add("node_stopping", reason="stopped")
         if hasattr(self, "searches"):
             self.searches.stop()
+        deadline = self.reactor.seconds() + STOP_TIMEOUT_S
         while self._stages:
             stage = self._stages.pop()
+            left = max(LEAST_STOP_S, deadline - self.reactor.seconds())
             try:
-                await Deferred.fromCoroutine(_awaited(stage)).addTimeout(STOP_TIMEOUT_S, self.reactor)
+                await Deferred.fromCoroutine(_awaited(stage)).addTimeout(left, self.reactor)
+            except UserError as error:  # a full disk, say
+                self.log.error("a part of the node did not stop in order: {error}", error=str(error))
             except Exception:  # noqa: BLE001 - logged; the other parts must be stopped all the same
                 self.log.failure("a part of the node did not stop in order")
+        if self._reload is not None:
+            self._reload.remove()
+        if self._log_levels is not None:
+            self._log_levels.remove()
 
     async def _stop_links(self) -> None:
         await self._save()
@@ -259,16 +277,18 @@ class Node(Service):
         self._lock.release()
 
     def _cannot_start(self, failure: Failure) -> None:
-        if failure.check(CancelledError):
-            return
         ready, self._ready = self._ready, []
         if ready:  # somebody waits for it and will tell
             for waiter in ready:
                 waiter.errback(failure)
             return
         error = failure.value
+        if isinstance(error, CancelledError):  # stopped before it was ready
+            return
         if isinstance(error, UserError):
-            print(f"gnutella: {error}", file=sys.stderr)
+            # Both: twistd has put its log in the place of sys.stderr, and a daemon has no other stderr.
+            self.log.error("the node cannot start: {error}", error=str(error))
+            complain(error, sys.__stderr__)
             code = error.exit_code
         else:
             self.log.failure("the node cannot start", failure)
@@ -322,12 +342,18 @@ class Node(Service):
         self.transfers.apply(settings.transfers)
         self.router.self.is_firewalled = settings.network.firewalled
         self.router.self_changed()
+        if self._log_levels is not None:
+            self._log_levels.use(settings.log)
 
     async def _save(self) -> None:
-        await self.memory.save(self.hosts, self.router.counters)
+        """Keep hosts and counts.  They are caches: where the disk does not take them, the node goes on, and tries again."""
+        try:
+            await self.memory.save(self.hosts, self.router.counters)
+        except UserError as error:
+            self.log.error("hosts and counts were not saved: {error}", error=str(error))
 
     def _save_failed(self, failure: Failure) -> None:
-        self.log.failure("state cannot be saved", failure)
+        self.log.failure("state is not saved any more", failure)
 
 
 def build(settings: Settings, reactor: Any, directory: str | os.PathLike[str], loaded: Loaded | None = None) -> Node:
@@ -348,10 +374,12 @@ def prepare(
     """A node from options, file and environment; UserError with its exit code for everything a user can have got wrong."""
     path = resolve_directory(directory)
 
-    def read() -> Loaded:
-        return load_settings(path, config, overrides, environ)
+    file = str(Path(config).expanduser().absolute()) if config else None
 
-    loaded = read()
+    def read(runtime: Mapping[str, object]) -> Loaded:
+        return load_settings(path, file, overrides, environ, runtime)
+
+    loaded = read(runtime_settings(path))
     check(path, loaded.settings)
     return Node(path, loaded, reactor, read)
 

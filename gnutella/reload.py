@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -22,12 +22,16 @@ if TYPE_CHECKING:
     from gnutella.node import Node
 
 
+#: Settings as they are now in file and environment, under the run-time changes given.
+ReadAgain = Callable[[Mapping[str, object]], Loaded]
+
+
 class Reload:
-    """Handles SIGHUP for one node while it runs.  `read` gives the settings as they are now in file and environment."""
+    """Handles SIGHUP for one node while it runs."""
 
     log = Logger()
 
-    def __init__(self, node: Node, read: Callable[[], Loaded]) -> None:
+    def __init__(self, node: Node, read: ReadAgain) -> None:
         self._node = node
         self._read = read
         self._old: Any = None
@@ -48,8 +52,10 @@ class Reload:
     def reload(self) -> None:
         """Settings and logs; never raises for what a person wrote wrongly."""
         reopen_logs()
+        if not self._node.is_ready:
+            return  # starting, with settings just read, or stopping
         try:
-            loaded = self._read()
+            loaded = self._read(self._node.config.runtime)
         except UserError as error:
             self.log.error("the settings stay as they were: {error}", error=str(error))
             return
@@ -67,5 +73,6 @@ def reopen_logs() -> None:
     twistd makes its log file and keeps it to itself, so it is looked for among all objects; a signal comes seldom enough.
     """
     for thing in gc.get_objects():
-        if isinstance(thing, BaseLogFile) and not thing.closed:
+        # Not isinstance: it asks the object too, and a dead weak reference answers with an exception.
+        if issubclass(type(thing), BaseLogFile) and not thing.closed:
             thing.reopen()

@@ -10,12 +10,15 @@ import contextlib
 import errno
 import json
 import os
+import re
 import socket
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
-from gnutella.control.paths import default_directory
+from gnutella.control.paths import control_endpoint, default_directory, socket_path
+from gnutella.control.render import printable
 from gnutella.errors import UserError
 from gnutella.network.store import DirectoryLock
 from gnutella.settings import Settings
@@ -23,6 +26,8 @@ from gnutella.settings_file import Loaded, load
 
 #: Where the settings are looked for in the node's directory when --config is not given.
 SETTINGS_FILE = "gnutella.toml"
+#: Bytes that the path of a UNIX socket may have (sun_path of unix(7), less the closing NUL).
+MAX_SOCKET_PATH = 107
 
 
 def resolve_directory(given: str | None) -> Path:
@@ -37,14 +42,25 @@ def resolve_directory(given: str | None) -> Path:
     return directory
 
 
+def complain(error: UserError, out: TextIO | None) -> None:
+    """Write a user's mistake as people read it: one line for each thing that is wrong."""
+    if out is not None:
+        for line in str(error).split("\n"):
+            print(f"gnutella: {printable(line)}", file=out, flush=True)
+
+
 def load_settings(
-    directory: Path, config: str | None, overrides: Mapping[str, object], environ: Mapping[str, str]
+    directory: Path,
+    config: str | None,
+    overrides: Mapping[str, object],
+    environ: Mapping[str, str],
+    runtime: Mapping[str, object],
 ) -> Loaded:
-    """All layers of the settings, run-time changes included; ConfigError (78) lists what is wrong."""
-    path = Path(config).expanduser() if config else directory / SETTINGS_FILE
+    """All layers of the settings, `runtime` (changes made while a node ran) on top; ConfigError (78) lists what is wrong."""
+    path = Path(config) if config else directory / SETTINGS_FILE
     if config and not path.is_file():
         raise UserError(f"--config: no file {str(path)!r}", "write one with gnutella init", os.EX_CONFIG)
-    return load(str(path) if path.is_file() else None, environ, overrides, runtime_settings(directory))
+    return load(str(path) if path.is_file() else None, environ, overrides, runtime)
 
 
 def runtime_settings(directory: Path) -> dict[str, object]:
@@ -70,6 +86,10 @@ def check(directory: Path, settings: Settings) -> None:
     lock.release()
     for option, endpoint in _endpoints(settings):
         _check_port(option, endpoint)
+    path = socket_path(control_endpoint(settings.control, str(directory)))
+    if path is not None and len(os.fsencode(path)) > MAX_SOCKET_PATH:
+        hint = "name a directory with a shorter path, or --control unix:/short/path"
+        raise UserError(f"--control: {path!r} is too long for a socket", hint, os.EX_CONFIG)
 
 
 def _endpoints(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -80,26 +100,26 @@ def _endpoints(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _check_port(option: str, endpoint: str) -> None:
-    kind, _, rest = endpoint.partition(":")
-    if kind not in ("tcp", "tcp6"):
+    kind, *fields = [field.replace("\\:", ":") for field in re.split(r"(?<!\\):", endpoint)]
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    port = named.get("port") or next((field for field in fields if "=" not in field), "")
+    if kind not in ("tcp", "tcp6") or not port.isdigit() or int(port) == 0:
         return
-    fields = rest.split(":interface=")
-    port_text = fields[0].split(":")[0]
-    if not port_text.isdigit() or int(port_text) == 0:
-        return
-    interface = fields[1].split(":")[0] if len(fields) > 1 and kind == "tcp" else ""
-    family = socket.AF_INET6 if kind == "tcp6" else socket.AF_INET
+    interface = named.get("interface", "")
+    is_v6 = kind == "tcp6" or ":" in interface
+    family, everywhere = (socket.AF_INET6, "::") if is_v6 else (socket.AF_INET, "0.0.0.0")
     with contextlib.closing(socket.socket(family, socket.SOCK_STREAM)) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((interface or ("::" if kind == "tcp6" else "0.0.0.0"), int(port_text)))
+            probe.bind((interface or everywhere, int(port)))
         except OSError as error:
-            if error.errno == errno.EADDRINUSE:
-                raise UserError(
-                    f"{option}: port {port_text} is in use",
-                    f"give another one, such as {option} tcp:0",
-                    os.EX_UNAVAILABLE,
-                ) from None
-            raise UserError(
-                f"{option} {endpoint}: {error.strerror}", "give a port above 1023 of this machine", os.EX_UNAVAILABLE
-            ) from None
+            raise _cannot_bind(option, endpoint, port, error) from None
+
+
+def _cannot_bind(option: str, endpoint: str, port: str, error: OSError) -> UserError:
+    if error.errno == errno.EADDRINUSE:
+        hint = f"give another one, such as {option} tcp:0"
+        return UserError(f"{option}: port {port} is in use", hint, os.EX_UNAVAILABLE)
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return UserError(f"{option}: port {port}: not permitted", "give a port above 1023", os.EX_NOPERM)
+    return UserError(f"{option} {endpoint}: {error.strerror}", "give an address of this machine", os.EX_UNAVAILABLE)

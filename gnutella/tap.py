@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
+import twisted
 from twisted.application.service import IService
 from twisted.python import usage
 
+from gnutella import __version__
 from gnutella.errors import UserError
+from gnutella.startup import complain
 
 
 class Options(usage.Options):
@@ -65,6 +69,19 @@ class Options(usage.Options):
     def opt_share(self, directory: str) -> None:
         """Directory whose files are offered; may repeat."""
         self.lists["share"].append(os.path.abspath(os.path.expanduser(directory)))
+
+    def opt_version(self) -> NoReturn:
+        """Display the version and exit."""
+        print(f"gnutella {__version__}, Twisted {twisted.__version__}")
+        raise SystemExit(0)
+
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """As usage.Options, but a mistake is one line and exit code 64, where twistd would print the help and say 1."""
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except usage.UsageError as error:
+            complain(UserError(str(error).rstrip("."), "twistd gnutella --help lists the options"), sys.stderr)
+            raise SystemExit(os.EX_USAGE) from None
 
     def overrides(self) -> dict[str, object]:
         """The options given, as settings keys ("network.listen": (...), …)."""
