@@ -318,7 +318,7 @@ class UploadConnection(Protocol):
             self._file_sent(request, reason)
 
         if sock is not None:
-            SendFile(self.transport, sock, handle, span, pace, self._moved, end).start()
+            SendFile(self._exchange.reactor, self.transport, sock, handle, span, pace, self._moved, end).start()
         else:
             blocks = file_blocks(handle, span)
             SendBlocks(self._exchange.reactor, self.transport, blocks, pace, self._moved, end).start()

@@ -1,7 +1,7 @@
 """Bodies on their way to a peer: files by sendfile where the transport is a plain socket, anything else in blocks.
 
-`SendFile` is a pull producer: the transport asks for more when its buffer is empty and the socket takes more, and then the
-kernel moves bytes from the page cache to the socket without our touching them.  `SendBlocks` is a push producer for TLS and
+`SendFile` has the kernel move bytes from the page cache to the socket whenever the socket takes more; we never touch them.
+`SendBlocks` is a push producer for TLS and
 for bodies that are made on the way.  Both pace themselves with a token bucket, say how far they are, and end exactly once.
 """
 
@@ -12,7 +12,14 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall, IPullProducer, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPullProducer,
+    IPushProducer,
+    ISSLTransport,
+    IWriteDescriptor,
+)
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gnutella.network.files import SharedHandle
@@ -20,8 +27,10 @@ from gnutella.protocol.http import Span
 from gnutella.reasons import DropReason
 from gnutella.transfers.upload import TokenBucket
 
-#: Most that one call of sendfile moves: a page cache miss then blocks the reactor for one such read at most.
-MAX_CALL = 1024 * 1024
+#: Most that one call of sendfile moves: a page cache miss then blocks the reactor for one such read at most (nginx's bound).
+MAX_CALL = 2 * 1024 * 1024
+#: Bytes between two looks whether the file is still the one that was hashed.
+LOOK_EVERY = 16 * 1024 * 1024
 #: Most that one connection sends before the others have their turn.
 MAX_TURN = 4 * 1024 * 1024
 #: Read at a time where sendfile cannot be used.
@@ -66,6 +75,11 @@ class Pace:
             self._waiting = self._clock.callLater(delay, self._resume, resume)
         return 0
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether `resume` is still to be called."""
+        return self._waiting is not None
+
     def refund(self, count: int) -> None:
         """Bytes granted but not sent."""
         self._bucket.spend(-count, self._clock.seconds())
@@ -81,12 +95,17 @@ class Pace:
         resume()
 
 
-@implementer(IPullProducer)
+@implementer(IPullProducer, IWriteDescriptor)
 class SendFile:
-    """Sends `span` of a file through a plain socket.  Register with streaming=False after the head was written."""
+    """Sends `span` of a file through a plain socket, after what was written to the transport before.
+
+    As a producer it learns when the transport's own buffer is out, and when the connection is gone.  In between it is a
+    writer of its own on a duplicate of the socket, so that a turn costs one call of sendfile and little else.
+    """
 
     def __init__(
         self,
+        reactor: Any,
         transport: Any,
         sock: socket.socket,
         handle: SharedHandle,
@@ -95,74 +114,108 @@ class SendFile:
         moved: OnProgress,
         end: OnEnd,
     ) -> None:
+        self._reactor = reactor
         self._transport = transport
-        self._socket_fd = sock.fileno()
+        self._socket = sock
+        self._fd = -1
         self._handle = handle
         self._offset, self._stop = span
+        self._next_look = self._offset
         self._pace = pace
         self._moved = moved
         self._end: OnEnd | None = end
-        self._is_head_out = False
+        self._is_registering = True
 
     def start(self) -> None:
-        """Begin once the transport has sent what was written before."""
+        """Begin."""
+        # registerProducer calls resumeProducing at once, while the head is still in the transport's buffer.
         self._transport.registerProducer(self, False)
+        self._is_registering = False
+        self._transport.startWriting()
 
     def resumeProducing(self) -> None:
-        """The socket takes more (the transport calls this), or the pace allows more."""
-        if self._end is None:
-            return
-        if not self._is_head_out:
-            # registerProducer calls at once, while the head is still in the transport's buffer.
-            self._is_head_out = True
-            self._transport.startWriting()
-            return
-        if not self._handle.is_unchanged():
-            self._finish(DropReason.FILE_CHANGED)
-            return
-        turn_ends = self._offset + MAX_TURN
-        while self._offset < self._stop and self._offset < turn_ends:
-            count = self._pace.grant(min(self._stop - self._offset, MAX_CALL), self.resumeProducing)
-            if not count:
-                return
-            sent = self._send(count)
-            if sent is None:
-                return
-        if self._offset >= self._stop:
-            self._finish(None)
-        else:
-            self._transport.startWriting()
-
-    def _send(self, count: int) -> int | None:
-        """Bytes moved, or None when this turn is over."""
-        try:
-            sent = os.sendfile(self._socket_fd, self._handle.fd, self._offset, count)
-        except BlockingIOError:
-            self._pace.refund(count)
-            self._transport.startWriting()
-            return None
-        except OSError:
-            self._finish(DropReason.PEER_CLOSED)  # the reactor finds out about the socket by itself
-            return None
-        if not sent:
-            self._finish(DropReason.FILE_CHANGED)
-            return None
-        if sent < count:
-            self._pace.refund(count - sent)
-        self._offset += sent
-        self._moved(sent)
-        return sent
+        """The transport's buffer is out."""
+        if not self._is_registering and self._end is not None and self._fd < 0:
+            self._fd = os.dup(self._socket.fileno())
+            self.doWrite()
+            self._wait()
 
     def stopProducing(self) -> None:
         """The connection is gone."""
         self._finish(DropReason.PEER_CLOSED)
 
+    def fileno(self) -> int:
+        """For the reactor."""
+        return self._fd
+
+    def logPrefix(self) -> str:
+        """For the reactor."""
+        return "upload"
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor found the socket broken."""
+        self._finish(DropReason.PEER_CLOSED)
+
+    def doWrite(self) -> None:
+        """The socket takes more."""
+        turn_ends = self._offset + MAX_TURN
+        while self._end is not None and self._offset < turn_ends:
+            if self._offset >= self._stop:
+                self._finish(None)
+                return
+            if not self._is_still_right():
+                self._finish(DropReason.FILE_CHANGED)
+                return
+            wanted = min(self._stop - self._offset, MAX_CALL)
+            count = self._pace.grant(wanted, self._wait)
+            if not count:
+                self._reactor.removeWriter(self)
+                return
+            if self._send(count) < count:
+                return  # the socket is full, or it is over
+
+    def _wait(self) -> None:
+        if self._end is not None and not self._pace.is_waiting:
+            self._reactor.addWriter(self)
+
+    def _is_still_right(self) -> bool:
+        """Whether the file has not changed; looked at now and then, and before the last bytes."""
+        if self._offset < self._next_look and self._stop - self._offset > MAX_CALL:
+            return True
+        self._next_look = self._offset + LOOK_EVERY
+        return self._handle.is_unchanged()
+
+    def _send(self, count: int) -> int:
+        try:
+            sent = os.sendfile(self._fd, self._handle.fd, self._offset, count)
+        except BlockingIOError:
+            self._pace.refund(count)
+            return 0
+        except OSError:
+            self._finish(DropReason.PEER_CLOSED)
+            return 0
+        if not sent:
+            self._finish(DropReason.FILE_CHANGED)
+            return 0
+        if sent < count:
+            self._pace.refund(count - sent)
+        self._offset += sent
+        self._moved(sent)
+        if self._offset >= self._stop:
+            self._finish(None)
+        return sent
+
     def _finish(self, reason: DropReason | None) -> None:
         end, self._end = self._end, None
+        if end is None:
+            return
         self._pace.stop()
-        if end is not None:
-            self._transport.unregisterProducer()
-            end(reason)
+        if self._fd >= 0:
+            self._reactor.removeWriter(self)
+            os.close(self._fd)
+            self._fd = -1
+        self._transport.unregisterProducer()
+        end(reason)
 
 
 @implementer(IPushProducer)

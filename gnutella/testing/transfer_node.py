@@ -201,7 +201,9 @@ async def _main(reactor: Any, options: argparse.Namespace) -> None:
             if shown.get(row["id"]) != row["state"]:
                 shown[row["id"]] = row["state"]
                 _say(**row, seconds=reactor.seconds())
-        reactor.callLater(0.005, look)
+        # A node that only shares is measured, too: it has nothing to look at.
+        if node.transfers.downloads():
+            reactor.callLater(0.005, look)
 
     look()
 
