@@ -57,6 +57,7 @@ class DownloadRun:
         self.sourcing = Sourcing(around.outside, download, self)
         self._assembly: Assembly | None = None
         self._is_opening = False
+        self._is_pumping = False
         self._is_closing = False
         self._is_finishing = False
         self._is_stopped = False
@@ -77,6 +78,15 @@ class DownloadRun:
 
     def pump(self, may_start: bool = True) -> None:
         """Go on, as far as possible now."""
+        if self._is_pumping:
+            return  # a dial that failed at once; what it leaves to do is done a second later at most
+        self._is_pumping = True
+        try:
+            self._pump(may_start)
+        finally:
+            self._is_pumping = False
+
+    def _pump(self, may_start: bool) -> None:
         download = self.download
         if download.size is None and download.sha1 == EMPTY_SHA1:
             download.size = 0

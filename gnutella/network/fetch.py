@@ -7,6 +7,8 @@ transport delivered them, uncopied.
 
 from __future__ import annotations
 
+import socket
+import struct
 from collections import deque
 from dataclasses import dataclass
 from enum import Enum
@@ -24,6 +26,9 @@ from gnutella.reasons import DropReason
 READ_SIZE = 256 * 1024
 #: Body bytes of a refusal that are read for the sake of the connection; beyond, it is closed.
 MAX_REFUSAL = 64 * 1024
+#: tcpi_min_rtt of Linux's struct tcp_info (since 4.6): microseconds, and where it lies.
+_MIN_RTT = struct.Struct("@I")
+_MIN_RTT_AT = 148
 
 
 class Kind(Enum):
@@ -100,6 +105,17 @@ class Fetch(TwistedProtocol):
     def is_open(self) -> bool:
         """Whether the connection can be used."""
         return self._owner is not None and self.connected == 1
+
+    def round_trip_s(self) -> float | None:
+        """The shortest round trip that the kernel has seen, so the distance and not how busy either side is; None: unknown."""
+        handle = self.transport.getHandle() if hasattr(self.transport, "getHandle") else None
+        if not isinstance(handle, socket.socket) or not hasattr(socket, "TCP_INFO"):
+            return None
+        info = handle.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _MIN_RTT_AT + _MIN_RTT.size)
+        if len(info) < _MIN_RTT_AT + _MIN_RTT.size:
+            return None
+        (microseconds,) = _MIN_RTT.unpack_from(info, _MIN_RTT_AT)
+        return microseconds / 1e6 if microseconds < 2**32 - 1 else None
 
     def ask(self, request: Request, headers: list[tuple[str, str]]) -> None:
         """Send a request; `headers` come behind Host and User-Agent."""

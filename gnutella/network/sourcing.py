@@ -373,9 +373,12 @@ class Sourcing:
         meaning = line.meaning = judge.judge(response, asked, self.download.sha1, self.download.size)
         if not isinstance(meaning, judge.Bytes) or request.kind is Kind.SIZE:
             return None
-        if fetch.outstanding == 1:
+        distance = fetch.round_trip_s()
+        if distance is None and fetch.outstanding == 1:
             waited = self._outside.reactor.seconds() - request.asked_at
-            line.source.latency_s = waited if not line.has_sent else min(waited, 2 * line.source.latency_s + 0.001)
+            distance = min(waited, line.source.latency_s) if line.has_sent else waited
+        if distance is not None:
+            line.source.latency_s = distance
         return meaning.span.stop - meaning.span.start
 
     def _learn(self, source: Source, response: ResponseHead) -> None:

@@ -50,7 +50,7 @@ class Source:
     failures: int = 0
     #: Bytes that this source sent.
     received: int = 0
-    #: Smoothed bytes a second while it sends, and seconds from a request to its answer.
+    #: Smoothed bytes a second while it sends, and the seconds of a round trip to it.
     speed: float = 0.0
     latency_s: float = 0.0
     #: Ask by /get/<index>/<name>, because it did not know the URN.
