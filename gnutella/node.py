@@ -15,6 +15,7 @@ import random
 import secrets
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,7 @@ from gnutella.network.transfers import Links as TransferLinks
 from gnutella.network.transfers import Transfers
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
+from gnutella.protocol.query import FLAG_FIREWALLED, Query
 from gnutella.reload import ReadAgain, Reload
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.results import Hit
@@ -299,8 +301,10 @@ class Node(Service):
 
     # -- what the parts ask of each other ------------------------------------------------------------------------------
 
-    def search(self, query: Any) -> Guid:
-        """searches.Asker: send a query of ours."""
+    def search(self, query: Query) -> Guid:
+        """searches.Asker: send a query of ours; if nobody can connect to us, those who are in that state too need not answer."""
+        if self.router.self.is_firewalled:
+            query = replace(query, flags=query.flags | FLAG_FIREWALLED)
         guid, actions = self.router.search(query, self.reactor.seconds())
         self.links.execute(actions)
         return guid
