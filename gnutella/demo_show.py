@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
+from gnutella.control.order import width_of
 from gnutella.units import Guid, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from gnutella.searches import HitListOf
 
 _ARROW = " → "
+#: What stands between two facts of a line.
+APART = "   "
+#: Columns left of the facts, and one free at the right.
+MARGIN = 13
 #: Kinds in the order of the closing table.
 _KINDS = ("ping", "pong", "query", "query_hit", "push", "vendor", "bye")
 
@@ -99,8 +104,8 @@ class Show:
         if self._is_json:
             self._write({"step": "done", "took_s": round(took_s, 3)})
             return
-        self._lines("next", ["gnutella init             write a commented settings file for a node of your own"])
-        self._lines("", ["twistd -n gnutella        run it; then: gnutella status, share add, search, get"])
+        self._lines("next", ["gnutella init         write a settings file for a node of your own"])
+        self._lines("", ["twistd -n gnutella    run it; then: gnutella status, share add, search, get"])
 
     def kept(self, nodes: Mapping[str, Node]) -> None:
         """How to reach the nodes that are left running."""
@@ -122,11 +127,25 @@ class Show:
             self._lines(step, lines)
 
     def _lines(self, title: str, lines: list[str]) -> None:
-        for number, line in enumerate(lines):
-            print(f" {title if number == 0 else '':10} {line}", file=self._out, flush=True)
+        room = width_of(self._out) - MARGIN
+        for number, part in enumerate(part for line in lines for part in folded(line, room)):
+            print(f" {title if number == 0 else '':10} {part}", file=self._out, flush=True)
 
     def _write(self, facts: Mapping[str, object]) -> None:
         print(json.dumps(facts, ensure_ascii=False), file=self._out, flush=True)
+
+
+def folded(line: str, room: int) -> list[str]:
+    """`line` in pieces of at most `room` columns, broken only where three spaces set facts apart."""
+    shown, *others = line.split(APART)
+    lines = []
+    for part in others:
+        if len(shown) + len(APART) + len(part) <= room:
+            shown += APART + part
+        else:
+            lines.append(shown)
+            shown = f"    {part}"
+    return [*lines, shown]
 
 
 class Travels:

@@ -24,15 +24,17 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     listen: tuple[str, ...] = ("tcp:6346",)
     #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
-    #: `leaf` keeps links to ultrapeers, `ultrapeer` relays for others, `auto` decides by links and uptime.
+    #: `leaf` tells peers that we are a leaf: they take our own messages only; `ultrapeer` relays for others; `auto` is
+    #: `ultrapeer` in this version.
     role: Role = "auto"
-    #: Where peers are looked for: `lan` (multicast only), `public` (GWebCaches and UDP host caches too), `loopback`.
+    #: Which addresses are believed: `public` drops private ones, `lan` and `loopback` keep them.  All three find peers by
+    #: `connect`, the host cache, pongs and handshakes only: this version asks no GWebCache, no UDP host cache, no multicast.
     profile: Profile = "lan"
     #: Address told to others in hits, pongs and Listen-IP, as IP or IP:port; empty: found out from the links.
     advertise: str = ""
     #: True: nobody can connect to us, so hits ask for a push.
     firewalled: bool = False
-    #: Links that are kept open by dialling hosts of the host cache; 0 dials only `connect`.
+    #: Links that are kept open by dialling hosts of the host cache; 0, or profile `loopback`, dials only `connect`.
     want_links: Count = 8
     #: Links to ultrapeers and old servents, incoming and outgoing.
     max_links: Count = 32

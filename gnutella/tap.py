@@ -33,8 +33,8 @@ class Options(usage.Options):
             "Directory of the node: gnutella.toml, state.db, token, control.sock, incoming/, incomplete/.",
         ],
         ["config", "c", None, "Settings file (TOML); default: gnutella.toml in the directory, if it is there."],
-        ["role", None, None, "auto, leaf or ultrapeer."],
-        ["profile", None, None, "lan (default), public or loopback: how other hosts are found."],
+        ["role", None, None, "auto (default; acts as ultrapeer in this version), leaf or ultrapeer."],
+        ["profile", None, None, "lan (default), public or loopback: which addresses are believed."],
         ["control", None, None, "Endpoint of the control socket; default unix:DIR/control.sock:mode=600."],
         [
             "console",

@@ -176,7 +176,7 @@ COMMANDS: tuple[Command, ...] = (
         "the files that are shared",
         columns=SHARE_COLUMNS,
         run=run_share_list,
-        empty="nothing is shared; share add DIR",
+        empty="no file is offered yet: share add DIR, or wait while files are hashed (see status)",
     ),
     Command(
         "share.dirs",
@@ -194,6 +194,7 @@ COMMANDS: tuple[Command, ...] = (
         (DIRECTORY,),
         DIRECTORY_COLUMNS,
         run_share_add,
+        details="Each file is offered as soon as it is hashed; status shows how many are left.",
         examples=("share add ~/Public",),
     ),
     Command(

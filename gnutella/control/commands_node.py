@@ -17,12 +17,14 @@ RECENT_EVENTS = 10
 STATUS_COLUMNS = (
     Column("version"),
     Column("servent_id", meaning="32 hexadecimal digits, kept over restarts"),
-    Column("role", meaning="leaf or ultrapeer"),
+    Column("role", meaning="leaf or ultrapeer: what the node tells others it is"),
     Column("uptime_s", "duration", "uptime"),
     Column("listen", "list", default=[], meaning="host:port of each open port for peers"),
     Column("links", "json", meaning="{ultrapeers, leaves, peers}; peers counts all links"),
     Column("shared", "json", meaning="{files, bytes}"),
-    Column("reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown"),
+    Column(
+        "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; this version opens no UDP port"
+    ),
     Column("ready", "truth", default=False, meaning="the listener is up and the shared files are served"),
     Column("profile", meaning="lan, public or loopback"),
     Column("hashing", "json", meaning="{pending, current}"),
@@ -30,6 +32,13 @@ STATUS_COLUMNS = (
     Column(
         "limits", "json", meaning="{max_links, max_leaves, max_uploads, max_downloads, upload_kib_s, download_kib_s}"
     ),
+    Column(
+        "traffic",
+        "json",
+        default={},
+        meaning="counts since the node was made: bytes, messages by kind, drops by reason",
+    ),
+    Column("consoles", "list", default=[], meaning="endpoints of the open control sockets and consoles"),
 )
 DOCTOR_COLUMNS = (
     Column("ok", "truth", "", 4, meaning="true, false, or null where it cannot be told"),

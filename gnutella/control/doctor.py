@@ -46,7 +46,7 @@ def local_checks(directory: str, settings: Settings) -> list[Check]:
 
 def offline_checks(directory: str, settings: Settings) -> list[Check]:
     """As local_checks, and what can be told of a node that does not run."""
-    node = _check("daemon", None, f"nothing answers in {directory}", "gnutella run")
+    node = _check("daemon", None, f"nothing answers in {directory}", f"gnutella run --dir {directory}")
     return [node, *local_checks(directory, settings), *(check_port(endpoint) for endpoint in settings.network.listen)]
 
 
@@ -55,7 +55,7 @@ def check_directory(directory: str) -> Check:
     try:
         found = os.stat(directory)
     except OSError as error:
-        return _check("directory", False, f"{directory}: {error.strerror}", "gnutella init")
+        return _check("directory", False, f"{directory}: {error.strerror}", f"gnutella init --dir {directory}")
     if not os.access(directory, os.W_OK | os.X_OK):
         return _check("directory", False, f"{directory} cannot be written", "give another --dir, or its owner's rights")
     if stat.S_IMODE(found.st_mode) & 0o022:
@@ -78,7 +78,7 @@ def check_token(directory: str) -> Check:
     try:
         roles = read_tokens(directory)
     except FileNotFoundError:
-        return _check("token", None, "no token file yet; TCP consoles need one", "gnutella token")
+        return _check("token", None, "no token file yet; TCP consoles need one", f"gnutella token --dir {directory}")
     except UserError as error:
         return _check("token", False, error.message, error.hint)
     return _check("token", True, f"{token_path(directory)}: {', '.join(map(str, sorted(roles)))}")

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Sequence
 from gnutella.control.grammar import resolve
 from gnutella.control.table import Command, Param, Role
 
+_GRAMMAR = "Verbs may be cut short; quotes keep spaces together; row numbers are handles; help VERB tells more."
+
 
 def overview_lines(commands: Iterable[Command], width: int) -> list[str]:
     """One line for each command, and how the grammar works."""
@@ -19,8 +21,7 @@ def overview_lines(commands: Iterable[Command], width: int) -> list[str]:
         texts = textwrap.wrap(command.help, room) or [""]
         lines.append(f"  {_short(command):<{longest}}  {texts[0]}")
         lines += [f"  {'':<{longest}}  {text}" for text in texts[1:]]
-    lines += ["", "Verbs may be cut short; quotes keep spaces together; row numbers are handles; help VERB tells more."]
-    return lines
+    return [*lines, "", *textwrap.wrap(_GRAMMAR, width - 1)]
 
 
 def help_on(words: Sequence[str], commands: Sequence[Command], width: int) -> list[str]:
@@ -43,7 +44,10 @@ def help_lines(command: Command, width: int) -> list[str]:
     if command.params:
         longest = max(len(_label(param)) for param in command.params)
         lines.append("")
-        lines += [f"  {_label(param):<{longest}}  {param.help}" for param in command.params]
+        for param in command.params:
+            texts = textwrap.wrap(param.help, max(20, width - longest - 5)) or [""]
+            lines.append(f"  {_label(param):<{longest}}  {texts[0]}")
+            lines += [f"  {'':<{longest}}  {text}" for text in texts[1:]]
     if command.columns:
         lines += [
             "",

@@ -5,12 +5,14 @@ A printer takes rows and gives lines; `end` gives what is left.  Human mode of t
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from gnutella.control.grammar import Invocation
 from gnutella.control.render import (
     DEFAULT_WIDTH,
+    MIN_FLEXIBLE,
     Table,
     cell,
     clock_time,
@@ -47,6 +49,8 @@ def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: 
         return Lines(lambda row: [event_line(row, width, colours=colours)], command.empty)
     if command.name == "node.status":
         return Lines(lambda row: status_lines(row, colours=colours))
+    if command.name == "node.doctor":
+        return Lines(lambda row: doctor_lines(row, width, colours=colours))
     if command.layout == "block":
         return Lines(lambda row: block_lines(command, row))
     return TableLines(command, width, colours=colours)
@@ -130,6 +134,20 @@ def block_lines(command: Command, row: Row) -> list[str]:
     ]
 
 
+def doctor_lines(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False) -> list[str]:
+    """One check: its verdict and, below it, what to do."""
+    ok = row.get("ok")
+    verdict, paint = ("–", "yellow") if ok is None else ("ok", "green") if ok else ("NO", "red")
+    lead = f"{verdict:<2}  {printable(str(row.get('name'))):<11}"
+    room = max(MIN_FLEXIBLE, width - len(lead) - 3)
+    texts = textwrap.wrap(printable(str(row.get("detail") or "")), room)
+    if row.get("fix"):
+        texts += textwrap.wrap(f"→ {printable(str(row['fix']))}", room, subsequent_indent="  ", break_on_hyphens=False)
+    first, *others = texts or [""]
+    rest = [f"{'':<{len(lead)}}  {text}" for text in others]
+    return [f"{colour(lead[:2], paint, colours)}{lead[2:]}  {first}".rstrip(), *rest]
+
+
 def status_lines(row: Row, *, colours: bool = False) -> list[str]:
     """The one screen of `status`."""
     links, limits, moving = _sub(row, "links"), _sub(row, "limits"), _sub(row, "transfers")
@@ -143,7 +161,8 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
             f"up {format_duration(number_of(row, 'uptime_s'))}  {ready}",
         ),
         ("listening", cell(Column("", "list"), row.get("listen")) or "no"),
-        ("reachable", f"tcp {_known(reachable.get('tcp'))}  udp {_known(reachable.get('udp'))}"),
+        ("consoles", cell(Column("", "list"), row.get("consoles")) or "none"),
+        ("reachable", _reachable(reachable)),
         (
             "links",
             f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
@@ -181,8 +200,12 @@ def _counted(row: Row, key: str) -> str:
     return f"{_count(row, key)} {key[:-1] if row.get(key) == 1 else key}"
 
 
-def _known(value: object) -> str:
-    return "unknown" if value is None else "yes" if value else "no"
+def _reachable(row: Row) -> str:
+    """Whether others can connect to us; UDP only where something is known of it."""
+    tcp = row.get("tcp")
+    shown = "unknown, nobody has connected yet" if tcp is None else "yes" if tcp else "no"
+    udp = row.get("udp")
+    return f"tcp {shown}" if udp is None else f"tcp {shown}  udp {'yes' if udp else 'no'}"
 
 
 def _hashing(row: Row) -> str:

@@ -76,6 +76,17 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
     return pad + text if right else text + pad
 
 
+def fit_end(text: str, width: int) -> str:
+    """`text` cut at its front to at most `width` columns: the end of a path tells more than its beginning."""
+    if cells_of(text) <= width:
+        return text
+    start, used = len(text), 1
+    while start and used + cells_of(text[start - 1]) <= width:
+        start -= 1
+        used += cells_of(text[start])
+    return f"…{text[start:]}"
+
+
 def colour(text: str, name: str, wanted: bool) -> str:
     """`text` in a colour, if colours are wanted."""
     return f"\x1b[{_COLOURS[name]}m{text}\x1b[0m" if wanted and name else text
@@ -251,7 +262,12 @@ def progress_line(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False
         drawn = colour(bar(share_of(row), max(4, left - name_width)), "cyan", colours)
         return f"{number}{GAP}{fit(name, name_width)}{GAP}{drawn}{GAP}{tail}".rstrip()
     shown = colour(fit(state, 12), _WORD_COLOURS.get(state, ""), colours)
-    about = _about(row, state)
+    path = printable(str(row.get("path") or ""))
+    if state == "done" and path:
+        size = f"{format_size(int(number_of(row, 'size'))):>9}"
+        room = max(MIN_FLEXIBLE, width - len(number) - 12 - len(size) - 3 * len(GAP))
+        return f"{number}{GAP}{shown}{GAP}{size}{GAP}{fit_end(path, room)}".rstrip()
+    about = _about(row)
     left = width - len(number) - 12 - 3 * len(GAP)
     name_width = max(MIN_FLEXIBLE, min(cells_of(name), left // 2))
     return f"{number}{GAP}{shown}{GAP}{fit(name, name_width)}{GAP}{fit(about, max(MIN_FLEXIBLE, left - name_width))}".rstrip()
@@ -276,9 +292,7 @@ def _tail(row: Row, state: str, room: int) -> str:
     return GAP.join(parts)
 
 
-def _about(row: Row, state: str) -> str:
-    if state == "done":
-        return printable(f"{format_size(int(number_of(row, 'size')))}  {row.get('path') or ''}")
+def _about(row: Row) -> str:
     error = printable(str(row.get("error") or ""))
     size = number_of(row, "size")
     return error or (format_size(int(size)) if size else "")

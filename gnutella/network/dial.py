@@ -7,9 +7,9 @@ from typing import Any, TypeVar
 
 from twisted.internet import defer, error
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
-from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Protocol
+from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.interfaces import IAddress, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from gnutella.errors import Refused
@@ -23,6 +23,18 @@ P = TypeVar("P", bound=Protocol)
 MAX_DIALS = 64
 #: Longest part of an operating system's error text that is shown.
 MAX_ERROR_TEXT = 120
+
+
+class _Once(Factory):
+    """Gives the one protocol of one attempt; quiet, or every dial would leave two lines in the log."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._protocol = protocol
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return self._protocol
 
 
 class Dialler:
@@ -45,7 +57,7 @@ class Dialler:
             why = "this node is stopping" if self._is_stopped else "too many attempts at once"
             return defer.fail(Refused(DropReason.DIAL_FAILED, why))
         timeout_s = timeout_s or self._timeout_s
-        attempt: Deferred[P] = connectProtocol(self._endpoint(address, timeout_s), protocol)
+        attempt: Deferred[Any] = self._endpoint(address, timeout_s).connect(_Once(protocol))
         # HostnameEndpoint's own limit is one for each of a name's addresses; this one holds for all together.
         attempt.addTimeout(timeout_s, self._reactor)
         self._attempts.add(attempt)

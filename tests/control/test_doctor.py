@@ -18,7 +18,7 @@ def test_a_good_directory_passes_and_a_missing_one_says_what_to_do(tmp_path: Pat
     tmp_path.chmod(0o700)
     assert doctor.check_directory(str(tmp_path))["ok"] is True
     missing = doctor.check_directory(str(tmp_path / "none"))
-    assert (missing["ok"], missing["fix"]) == (False, "gnutella init")
+    assert (missing["ok"], missing["fix"]) == (False, f"gnutella init --dir {tmp_path / 'none'}")
     tmp_path.chmod(0o777)
     assert "written by others" in str(doctor.check_directory(str(tmp_path))["detail"])
 

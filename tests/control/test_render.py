@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from gnutella.control.commands import by_name
 from gnutella.control.grammar import Invocation
 from gnutella.control.live import MAX_BARS, LiveBars
-from gnutella.control.printers import event_line, printer_for, status_lines
-from gnutella.control.render import SAMPLE_ROWS, Table, bar, cells_of, fit, printable, progress_line
+from gnutella.control.printers import doctor_lines, event_line, printer_for, status_lines
+from gnutella.control.render import SAMPLE_ROWS, Table, bar, cells_of, fit, fit_end, printable, progress_line
 from gnutella.control.table import Column
 from gnutella.testing import strategies_control as some
 
@@ -121,8 +121,38 @@ def test_rows_that_are_handles_are_numbered() -> None:
 
 def test_the_status_screen_tells_what_is_not_known() -> None:
     shown = "\n".join(status_lines({"version": "1", "role": "leaf", "reachable": {"tcp": None, "udp": False}}))
-    assert "tcp unknown  udp no" in shown
+    assert "tcp unknown, nobody has connected yet  udp no" in shown
+    assert "udp" not in "\n".join(status_lines({"reachable": {"tcp": True, "udp": None}}))
     assert "not ready yet" in shown
+
+
+def test_the_status_screen_names_the_ports_of_the_consoles() -> None:
+    shown = status_lines({"consoles": ["unix:/x/control.sock", "tcp:127.0.0.1:41963"]})
+    assert any(line.split() == ["consoles", "unix:/x/control.sock,", "tcp:127.0.0.1:41963"] for line in shown)
+
+
+@given(detail=some.names, fix=some.names, width=st.integers(50, 140))
+def test_what_the_doctor_advises_is_never_cut(detail: str, fix: str, width: int) -> None:
+    lines = doctor_lines({"name": "disk", "ok": None, "detail": detail, "fix": fix}, width)
+    shown = "".join("".join(lines).split())
+    assert all(line.isprintable() for line in lines)
+    assert "".join(printable(fix).split()) in shown
+    assert lines[0].startswith("–   disk")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, "/tmp/one/incoming/a book.txt"), (50, "…ncoming/a book.txt")])
+def test_a_finished_download_shows_where_it_is(width: int, shown: str) -> None:
+    row = {"id": 3, "state": "done", "name": "a book.txt", "size": 2570, "path": "/tmp/one/incoming/a book.txt"}
+    line = progress_line(row, width)
+    assert line.endswith(f"2.5 KiB  {shown}")
+    assert cells_of(line) < width
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])).map(printable), st.integers(1, 40))
+def test_the_end_of_a_long_path_is_kept(path: str, width: int) -> None:
+    shown = fit_end(path, width)
+    assert cells_of(shown) <= width
+    assert path.endswith(shown.removeprefix("…"))
 
 
 def test_an_event_is_one_harmless_line() -> None:
@@ -134,7 +164,9 @@ def test_an_event_is_one_harmless_line() -> None:
 def test_colours_come_only_when_wanted() -> None:
     invocation = Invocation(by_name("node.doctor"), {})
     plain, coloured = printer_for(invocation), printer_for(invocation, colours=True)
+    shown = {}
     for printer in (plain, coloured):
-        printer.add({"name": "disk", "ok": False, "detail": "full", "fix": "make room"})
-    assert "\x1b[31m" in "".join(coloured.end())
-    assert "\x1b" not in "".join(plain.end())
+        shown[printer] = "".join(printer.add({"name": "disk", "ok": False, "detail": "full", "fix": "make room"}))
+    assert "\x1b[31m" in shown[coloured]
+    assert "\x1b" not in shown[plain]
+    assert "NO  disk" in shown[plain]

@@ -71,6 +71,10 @@ def test_help_names_every_command_and_fits(width: int) -> None:
         lines = help_lines(command, width)
         assert lines[0] == f"usage: {command.usage}"
         assert all(any(param.shown in line for line in lines) for param in command.params if param.kind != "flag")
+    if width >= 80:
+        assert all(len(line) < width for line in overview)
+        texts = [line for command in COMMANDS for line in help_lines(command, width)]
+        assert all(len(line) < width for line in texts if not line.startswith(("usage:", "example:")))
 
 
 def test_help_on_a_group_lists_it_and_on_nonsense_helps() -> None:

@@ -1,0 +1,29 @@
+"""How the demo's lines are laid out: folded to the terminal, never inside a fact."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from gnutella.demo_show import Show, folded
+
+LINE = "urn:sha1:PB3MRPJTW6OOXWHFSTAWMKRIG5SGXDUZ   1 file   first hit 44 ms   6 messages"
+
+
+def test_a_line_that_fits_stays_as_it_is() -> None:
+    assert folded(LINE, 100) == [LINE]
+    assert folded("  found   edge-1 → hub-1", 5) == ["  found", "    edge-1 → hub-1"]
+
+
+def test_a_long_line_is_broken_between_its_facts() -> None:
+    assert folded(LINE, 75) == [LINE.removesuffix("   6 messages"), "    6 messages"]
+    assert "".join(folded(LINE, 20)).split() == LINE.split()
+
+
+def test_the_ending_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = io.StringIO()
+    Show(False, out).ending(1.0)
+    assert all(len(line) < 80 for line in out.getvalue().splitlines())
+    assert "gnutella init" in out.getvalue()
