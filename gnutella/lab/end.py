@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gnutella.errors import RemoteViolation
 from gnutella.lab.stream import Line, Stream
+from gnutella.protocol.frames import frames
 from gnutella.units import LinkId
 
 if TYPE_CHECKING:
@@ -42,3 +44,11 @@ class End:
     def join(self, other: End) -> None:
         """The two sides of one link."""
         self.peer, other.peer = other, self
+
+
+def messages_in(data: bytes) -> int:
+    """Whole messages of a chunk; none in a block of a handshake, which as a header would announce too much."""
+    try:
+        return sum(1 for _ in frames(data))
+    except RemoteViolation:
+        return 0

@@ -20,14 +20,14 @@ from heapq import heappush
 from gnutella.errors import LocalMisuse
 from gnutella.lab import chance
 from gnutella.lab.clock import Clock
-from gnutella.lab.end import End
+from gnutella.lab.end import End, messages_in
 from gnutella.lab.joining import Handshake
 from gnutella.lab.node import LabNode, Search
 from gnutella.lab.quest import Quest
 from gnutella.lab.record import Record
 from gnutella.lab.strategies import Flooding, IStrategy, begin
 from gnutella.lab.stream import Fault, Line, Stream
-from gnutella.lab.watch import Watch, kinds_of
+from gnutella.lab.watch import Watch
 from gnutella.lab.ways import STRATEGIES
 from gnutella.protocol.message import Bye, Query, encode
 from gnutella.protocol.query import make_query
@@ -136,12 +136,13 @@ class Network:
         if not node.is_up:
             self.record.note(self.clock.now, node.name, "up")
             node.start(self.clock.now)
+            self.watch.forget(node)
             self.clock.after(chance.between(node.rng, 0.0, TICK_S), self._tick, node, node.lives)
 
     def _down(self, node: LabNode, is_power_failure: bool) -> None:
         node.is_up = False
         node.lives += 1
-        for end in list(node.ends.values()):
+        for end in [*node.ends.values(), *node.opening.values()]:
             if is_power_failure:
                 self._vanish(end)
             else:
@@ -152,11 +153,11 @@ class Network:
     def connect(
         self, dialler: LabNode, listener: LabNode, line: Line | None = None, *, full: bool = False
     ) -> End | None:
-        """A link between nodes that are up; None when the listener cannot be reached.
+        """A link between nodes that are up; None when the listener cannot be reached, or a leaf has its link already.
 
         Both sides know each other at once unless `full`: then the production handshake machines talk first.
         """
-        if not self.reaches(dialler, listener) or dialler is listener:
+        if not self.reaches(dialler, listener) or dialler is listener or dialler.is_taken or listener.is_taken:
             return None
         near, far = self._pair(dialler, listener, line or self.line)
         if full:
@@ -181,11 +182,14 @@ class Network:
             ends.append(end)
         ends[0].join(ends[1])
         self.all_ends += ends
+        for end in ends:
+            end.node.opening[end.id] = end
         return ends[0], ends[1]
 
     def opened(self, end: End, info: object) -> None:
         """This side's handshake is done: its router takes over."""
         node = end.node
+        node.opening.pop(end.id, None)
         node.ends[end.id] = end
         end.is_ready = True
         self.record.note(self.clock.now, node.name, "link", f"{end.id} {end.peer.node.name}")
@@ -239,6 +243,7 @@ class Network:
             return
         end.is_open = end.is_ready = False
         node = end.node
+        node.opening.pop(end.id, None)
         if node.ends.pop(end.id, None) is not None:
             self.record.note(self.clock.now, node.name, "unlink", f"{end.id} {reason}")
             if node.is_up:
@@ -372,7 +377,7 @@ class Network:
             if end.handshake is not None and end.is_open:
                 end.handshake.receive(end, data)
             else:
-                self.lost += 0 if end.peer.stream is not None else sum(1 for _ in kinds_of(data))
+                self.lost += 0 if end.peer.stream is not None else messages_in(data)
             return
         node, now = end.node, self.clock.now
         self.deliveries += 1
@@ -415,7 +420,8 @@ class Network:
         self._close(end, action.reason.value)
 
     def _say_bye(self, end: End, code: int, text: str) -> None:
-        """A Bye is sent by the edge, not by the router: nobody's counters have it."""
+        """A Bye is sent by the edge, not by the router, whose counters do not have it."""
+        end.sent += 1
         self.transmit(end, encode(fresh_guid(end.node.rng), 1, 0, Bye(code, text)))
 
     def change(self, node: LabNode, key: str, value: int) -> None:

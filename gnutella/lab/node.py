@@ -63,6 +63,7 @@ class LabNode:
         "lives",
         "name",
         "number",
+        "opening",
         "pushes",
         "query_generation",
         "rng",
@@ -92,6 +93,8 @@ class LabNode:
         self.lives = 0
         self.hearing = LinkId(0)
         self.ends: dict[LinkId, End] = {}
+        #: Links whose handshake is not done.
+        self.opening: dict[LinkId, End] = {}
         self.searches: dict[Guid, Search] = {}
         self.closes: dict[DropReason, int] = {}
         self.pushes: list[PushReceived] = []
@@ -118,6 +121,11 @@ class LabNode:
 
     def _own_address(self, link_host: str) -> Address:
         return self.address
+
+    @property
+    def is_taken(self) -> bool:
+        """A leaf that has its link: until there are roles, a second one would make it pass on what it gets."""
+        return self.is_leaf and bool(self.ends or self.opening)
 
     def drops(self) -> dict[DropReason, int]:
         """What this node dropped since it was added, over all its lives."""

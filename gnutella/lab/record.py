@@ -24,6 +24,10 @@ class Event:
     what: str
     detail: str = ""
 
+    def row(self) -> dict[str, object]:
+        """Keys time, node, what, detail."""
+        return {"time": self.time, "node": self.node, "what": self.what, "detail": self.detail}
+
 
 class Record:
     """The event trace of one run.  `events` is filled only when `keeps` is set."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from gnutella.lab.end import messages_in
 from gnutella.lab.net import Network
-from gnutella.lab.watch import InvariantBroken, kinds_of
+from gnutella.lab.watch import InvariantBroken
 from gnutella.reasons import DropReason
 
 
@@ -15,7 +16,7 @@ def check_balance(net: Network) -> None:
     on_way = arrived = sent = 0
     for _, call, arguments in net.clock.waiting():
         if call == net.deliver and arguments[0].is_ready:
-            on_way += sum(1 for _ in kinds_of(arguments[1]))
+            on_way += messages_in(arguments[1])
     for end in net.all_ends:
         if end.stream is None and not end.peer.is_damaged:
             sent += end.sent

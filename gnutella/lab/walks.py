@@ -59,6 +59,8 @@ class RandomWalks(Flooding):
         return quest
 
     def before(self, end: End, data: bytes) -> Sequence[Action] | None:
+        if len(data) < HEADER_SIZE or end.partial:
+            return None
         guid, kind, _, _, length = HEADER.unpack_from(data)
         quest = self._quests.get(guid) if kind == QUERY and length + HEADER_SIZE == len(data) else None
         if quest is None:

@@ -19,13 +19,13 @@ thoughts; what it remembers of each query (`Life`) is also what the reports are 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gnutella.errors import RemoteViolation
 from gnutella.lab.life import Life
-from gnutella.protocol.frames import HEADER, Frame, frames
-from gnutella.protocol.kinds import BYE, PING, PONG, PUSH, QUERY, QUERY_HIT
+from gnutella.protocol.frames import HEADER, frames
+from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT
 from gnutella.routing.actions import Action, Flood, Send
 from gnutella.routing.flow import QUEUE_BYTES
 from gnutella.routing.pongs import MAX_PONGS
@@ -157,6 +157,16 @@ class Watch:
             gone.came, gone.heads = array("I"), array("H")
             self._forgotten[oldest] = None
         return life
+
+    def forget(self, node: LabNode) -> None:
+        """The node has lost its memory: what it handled before, it may handle again."""
+        number = node.number
+        for life in self.lives.values():
+            if number < len(life.came):
+                life.came[number] = life.heads[number] = 0
+            if life.origin == number:
+                life.origin = -1
+        self._pushes = {(holder, guid) for holder, guid in self._pushes if holder != number}
 
     # -- what is sent --------------------------------------------------------------------------------------------------
 
@@ -307,8 +317,3 @@ class Watch:
     def _break(self, rule: str, node: LabNode, detail: str) -> None:
         if self.is_strict:
             raise InvariantBroken(rule, self.time, node.name, detail)
-
-
-def kinds_of(data: bytes) -> Iterable[Frame]:
-    """The whole messages of a chunk but Byes, which no router counts."""
-    return (frame for frame in frames(data) if frame.kind != BYE)
