@@ -44,6 +44,9 @@ class Around:
     emit: Emit
     #: A finished file: path, SHA-1, TTH.
     adopt: Adopt
+    #: Whether that run may take a slot now; and what to call when one is free again.
+    may_start: Callable[[DownloadRun], bool]
+    freed: Callable[[], None]
 
 
 class DownloadRun:
@@ -74,15 +77,15 @@ class DownloadRun:
     @property
     def is_busy(self) -> bool:
         """Whether it uses a slot: it has sources at work, or is being verified."""
-        return self.download.sources.busy() > 0 or self._is_finishing
+        return self.download.sources.busy() > 0 or self._is_finishing or self._is_opening
 
-    def pump(self, may_start: bool = True) -> None:
+    def pump(self) -> None:
         """Go on, as far as possible now."""
         if self._is_pumping:
             return  # a dial that failed at once; what it leaves to do is done a second later at most
         self._is_pumping = True
         try:
-            self._pump(may_start)
+            self._pump(self.is_busy or self._around.may_start(self))
         finally:
             self._is_pumping = False
 
@@ -321,6 +324,7 @@ class DownloadRun:
         row = download.row(self._now())
         self._around.emit("download_finished", {key: row[key] for key in keys})
         self._around.adopt(path, download.sha1, download.tth)
+        self._around.outside.reactor.callLater(0, self._around.freed)
 
     def _wrong_file(self, assembly: Assembly) -> None:
         """All bytes are there, and the SHA-1 is another."""

@@ -137,9 +137,11 @@ class Transfers:
             links.dial_timeout_s,
         )
         disk = Disk(store, workers, hashers, directory / "incomplete", links.incoming or directory / "incoming")
-        self._around = Around(disk, self._outside, links.emit, links.adopt)
+        self._around = Around(disk, self._outside, links.emit, links.adopt, self._may_start, self._pump)
         self._runs: dict[int, DownloadRun] = {}
         self._asked_at: dict[int, float] = {}
+        #: Downloads that use a slot, while all of them are looked at; None otherwise.
+        self._busy: int | None = None
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = reactor
 
@@ -200,18 +202,26 @@ class Transfers:
         self.log.failure("transfers stand still", failure=failure)
 
     def _pump(self) -> None:
-        """Let downloads go on, the older ones first, as many as the settings allow at a time."""
-        free = self._settings.max_downloads - sum(run.is_busy for run in self._runs.values())
+        """Let downloads go on, the older ones first."""
         now = self._reactor.seconds()
+        self._busy = self._count_busy()
         for run in list(self._runs.values()):
             if not run.download.is_active:
                 continue
             was_busy = run.is_busy
-            run.pump(may_start=was_busy or free > 0)
-            free -= run.is_busy and not was_busy
+            run.pump()
+            self._busy += run.is_busy - was_busy
             if run.download.state is State.LOCATING and now >= self._asked_at.get(run.download.id, now):
                 self._asked_at[run.download.id] = now + FIND_INTERVAL_S
                 self._links.find_sources(run.download.sha1)
+        self._busy = None
+
+    def _count_busy(self) -> int:
+        return sum(run.is_busy for run in self._runs.values())
+
+    def _may_start(self, asking: DownloadRun) -> bool:
+        busy = self._count_busy() if self._busy is None else self._busy
+        return busy < self._settings.max_downloads
 
     # -- downloads -------------------------------------------------------------------------------------------------------
 

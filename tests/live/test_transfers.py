@@ -17,8 +17,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from gnutella.errors import UserError
+from gnutella.network.files import partial_path
 from gnutella.network.transfers import KnownSource
 from gnutella.protocol.message import Push
+from gnutella.protocol.tth import node_size_for
 from gnutella.reasons import DropReason
 from gnutella.settings import TransferSettings
 from gnutella.testing.aio import async_test, until
@@ -396,3 +398,118 @@ async def test_browse_host_gives_the_hits_and_refuses_readably(reactor: Any, tmp
         assert await node.transfers.browse(open_one.address) == b"".join(hits)
         with pytest.raises(Exception, match="404"):
             await node.transfers.browse(closed_one.address)
+
+
+async def restarted(made: World, node: TransferNode, change: Callable[[Any], object]) -> TransferNode:
+    """The node again, after `change` of its database."""
+    await node.stop()
+    made.nodes.remove(node)
+    node = TransferNode(made.reactor, node.directory)
+    await node.store.open()
+    await node.store.run(change)
+    await node.store.close()
+    return await made.node(node.directory.name)
+
+
+@pytest.mark.parametrize("has_both_names", [False, True])
+@async_test()
+async def test_a_crash_while_the_file_gets_its_name_is_understood(
+    reactor: Any, tmp_path: Path, has_both_names: bool
+) -> None:
+    """The name was announced and given, but the store was never told that all is done."""
+    data = content(300_000)
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", data)
+        node = await made.node("getter")
+        await node.transfers.add(sha1_of(data), name="x", size=len(data), sources=[KnownSource(source.address)])
+        path = Path(str((await made.ends(node))["path"]))
+        if has_both_names:
+            os.link(path, partial_path(node.directory / "incomplete", sha1_of(data)))
+        node = await restarted(made, node, lambda db: db.execute("UPDATE downloads SET state = 'verifying'"))
+        row = await made.ends(node)
+        assert row["path"] == str(path) and incoming(node) == [path] and path.read_bytes() == data
+        assert leftovers(node) == [] and source.transfers.exchange.bytes_sent == len(data)
+
+
+@async_test()
+async def test_leaves_that_a_power_cut_took_are_found_and_fetched_again(reactor: Any, tmp_path: Path) -> None:
+    """The store says that all leaves were right, but the disk has lost one: only that one is fetched again."""
+    data = content(3 * MIB)
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", data)
+        node = await made.node("getter")
+        await node.transfers.add(sha1_of(data), name="x", size=len(data), sources=[KnownSource(source.address)])
+        path = Path(str((await made.ends(node))["path"]))
+        part = partial_path(node.directory / "incomplete", sha1_of(data))
+        broken = bytearray(data)
+        broken[MIB + 5 : MIB + 9] = bytes(4)
+        part.write_bytes(broken)
+        path.unlink()
+
+        def claim(db: Any) -> None:
+            db.execute("UPDATE downloads SET state = 'queued', path = NULL")
+            db.execute("INSERT INTO partial_ranges VALUES (?, 0, ?, 1)", (sha1_of(data), len(data)))
+
+        node = await restarted(made, node, claim)
+        row = await made.ends(node)
+        assert Path(str(row["path"])).read_bytes() == data
+        assert source.transfers.exchange.bytes_sent == len(data) + node_size_for(len(data))
+
+
+@async_test(timeout_s=30)
+async def test_no_more_downloads_run_at_a_time_than_allowed(reactor: Any, tmp_path: Path) -> None:
+    contents = [content(300_000, seed) for seed in range(4)]
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", contents[0])
+        for number, data in enumerate(contents[1:]):
+            path = source.directory / str(number)
+            path.write_bytes(data)
+            await source.share(path)
+        node = await made.node("getter", TransferSettings(max_downloads=1, retry_s=1.0))
+        for data in contents:
+            await node.transfers.add(sha1_of(data), name="x", size=len(data), sources=[KnownSource(source.address)])
+        for number in range(1, 5):
+            await made.ends(node, number=number)
+        order = [event["id"] for kind, event in node.events if kind == "download_finished"]
+        starts = [
+            event["id"] for kind, event in node.events if kind == "download_state" and event["state"] == "transferring"
+        ]
+        assert order == starts == [1, 2, 3, 4]
+
+
+@async_test(timeout_s=30)
+async def test_a_download_rate_is_kept(reactor: Any, tmp_path: Path) -> None:
+    """By the bucket's own arithmetic; the debt of one request may be open."""
+    data = content(700_000)
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", data)
+        node = await made.node("getter", TransferSettings(download_kib_s=256))
+        begin = reactor.seconds()
+        await node.transfers.add(sha1_of(data), name="x", size=len(data), sources=[KnownSource(source.address)])
+        await until(reactor, lambda: source.transfers.exchange.bytes_sent > 400_000)
+        allowed = 256 * 1024 * (reactor.seconds() - begin + 0.25) + 256 * 1024
+        assert source.transfers.exchange.bytes_sent <= allowed
+        row = await made.ends(node)
+        assert Path(str(row["path"])).read_bytes() == data
+
+
+@async_test()
+async def test_a_changed_partial_file_never_becomes_a_finished_one(reactor: Any, tmp_path: Path) -> None:
+    """Somebody else wrote into the partial file of a download without a tree: it is fetched anew."""
+    data = content(200_000)
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", data)
+        node = await made.node("getter")
+        await node.transfers.add(sha1_of(data), name="x", size=len(data))
+        part = partial_path(node.directory / "incomplete", sha1_of(data))
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(bytes(len(data)))
+
+        def claim(db: Any) -> None:
+            db.execute("INSERT INTO partial_ranges VALUES (?, 0, ?, 0)", (sha1_of(data), len(data)))
+
+        node = await restarted(made, node, claim)
+        await until(reactor, lambda: node.row()["downloaded"] == 0 and node.row()["state"] == "locating")
+        node.transfers.add_sources(sha1_of(data), [KnownSource(source.address)])
+        row = await made.ends(node)
+        assert Path(str(row["path"])).read_bytes() == data

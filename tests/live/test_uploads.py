@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 
 from gnutella.network import exchange, sending
+from gnutella.network.tls import PeerTls
 from gnutella.protocol import thex
 from gnutella.protocol.http import HeadReader, ResponseHead, read_response
 from gnutella.protocol.urn import b32encode, sha1_urn
@@ -58,7 +59,8 @@ class Server:
 
     async def connect(self) -> Client:
         address = self.node.address
-        client = await connectProtocol(TCP4ClientEndpoint(self.reactor, address.host, address.port), Client())
+        client = Client()
+        await connectProtocol(TCP4ClientEndpoint(self.reactor, address.host, address.port), client)
         self.clients.append(client)
         return client
 
@@ -313,3 +315,35 @@ async def test_curl_fetches_resumes_and_saves_under_the_real_name(reactor: Any, 
         twice: Any = await deferToThread(curl, "-w", "%{num_connects} ", "-o", "one", url, "-o", "two", url)
         assert twice.stdout == b"1 0 "
         assert (tmp_path / "two").read_bytes() == DATA
+
+
+@async_test()
+async def test_over_tls_the_same_bytes_come_in_blocks(reactor: Any, tmp_path: Path) -> None:
+    """sendfile would put plain bytes into an encrypted connection; there, blocks are read and written."""
+    async with serving(reactor, tmp_path) as server:
+        tls = PeerTls(tmp_path / "tls")
+
+        class Encrypted(Protocol):
+            transport: Any
+
+            def connectionMade(self) -> None:
+                self.transport.startTLS(tls.server)
+                self.inner = server.node.transfers.exchange.protocol("192.0.2.1")
+                self.inner.makeConnection(self.transport)  # type: ignore[no-untyped-call]
+
+            def dataReceived(self, data: bytes) -> None:
+                self.inner.dataReceived(data)
+
+            def connectionLost(self, reason: Failure = connectionDone) -> None:
+                self.inner.connectionLost(reason)
+
+        port = reactor.listenTCP(0, Factory.forProtocol(Encrypted), interface="127.0.0.1")
+        client = Client()
+        server.clients.append(client)
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await connectProtocol(endpoint, client)
+        client.transport.startTLS(tls.client)
+        for _ in range(2):
+            response, body = await server.ask(f"GET {server.urn} HTTP/1.1\r\n\r\n", client)
+            assert (response.status, body) == (200, DATA)
+        await port.stopListening()
