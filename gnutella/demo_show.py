@@ -104,8 +104,8 @@ class Show:
         if self._is_json:
             self._write({"step": "done", "took_s": round(took_s, 3)})
             return
-        self._lines("next", ["gnutella init         write a settings file for a node of your own"])
-        self._lines("", ["twistd -n gnutella    run it; then: gnutella status, share add, search, get"])
+        self._lines("next", ["gnutella init        write a settings file for a node of your own"])
+        self._lines("", ["twistd -n gnutella   run it; then: gnutella status, search, get"])
 
     def kept(self, nodes: Mapping[str, Node]) -> None:
         """How to reach the nodes that are left running."""
