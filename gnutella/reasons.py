@@ -96,6 +96,7 @@ class DropReason(Enum):
     UPLOAD_SLOTS = "upload_slots", 0, 503, "all upload slots are taken"
     UPLOAD_PER_HOST = "upload_per_host", 0, 503, "this address has its share of upload slots"
     FILE_CHANGED = "file_changed", 0, 503, "the file changed on disk since it was hashed"
+    UPLOAD_STALLED = "upload_stalled", 0, 0, "a peer does not take what it asked for"
     HTTP_IDLE = "http_idle", 0, 408, "a kept-alive connection was idle for too long"
     # -- downloads: a source is dropped or rested ----------------------------------------------------------------------
     PUSH_UNANSWERED = "push_unanswered", 0, 0, "the source did not call after a push, or no push can reach it"

@@ -64,8 +64,8 @@ class DownloadRun:
         self._is_closing = False
         self._is_finishing = False
         self._is_stopped = False
-        #: Held while the file gets its name: that is not to be interrupted.
-        self._placing = DeferredLock()
+        #: Held while the file is opened, and while it gets its name: that is not to be interrupted.
+        self._file_lock = DeferredLock()
         self._has_rechecked = False
         self._tree_source: Source | None = None
         self._recent = 0
@@ -132,8 +132,7 @@ class DownloadRun:
 
     async def pause(self) -> None:
         """Stop; what is on disk stays."""
-        await self._placing.acquire()
-        self._placing.release()
+        await self._settled()
         if self._happened(Input.PAUSE):
             await self._store_state()
             await self._close()
@@ -148,14 +147,13 @@ class DownloadRun:
 
     async def cancel(self) -> None:
         """Forget it and remove its partial file."""
-        await self._placing.acquire()
-        self._placing.release()
+        await self._settled()
         was_done = self.download.state is State.DONE
         self._happened(Input.CANCEL)
         self.sourcing.stop()
         assembly, self._assembly = self._assembly, None
         if assembly is None and not was_done:
-            assembly = Assembly(self._around.disk, self.download.sha1, self.download.size or 0, self._callbacks(None))
+            assembly = Assembly(self._around.disk, self.download.sha1, self.download.size or 0, self._callbacks())
         if assembly is not None:
             await assembly.remove()
         await self._run(transfer_store.remove, download_id=self.download.id, sha1=self.download.sha1)
@@ -163,10 +161,14 @@ class DownloadRun:
 
     async def stop(self) -> None:
         """The node stops: record what is there, close everything."""
-        await self._placing.acquire()
-        self._placing.release()
+        await self._settled()
         self._is_stopped = True
         await self._close()
+
+    async def _settled(self) -> None:
+        """Wait while the file is being opened or getting its name."""
+        await self._file_lock.acquire()
+        self._file_lock.release()
 
     async def _close(self) -> None:
         self.sourcing.stop()
@@ -220,7 +222,7 @@ class DownloadRun:
 
     # -- what Assembly tells ---------------------------------------------------------------------------------------------
 
-    def _callbacks(self, assembly: Assembly | None) -> Callbacks:
+    def _callbacks(self) -> Callbacks:
         return Callbacks(self._advanced, self._wrong_bytes, self._fail)
 
     def _advanced(self) -> None:
@@ -254,6 +256,8 @@ class DownloadRun:
 
     def _fail(self, error: GnutellaError) -> None:
         """The disk or the store does not go on."""
+        if self._is_stopped:
+            return  # what fails because the node stops is no state to be kept
         self.download.error = str(error)
         if self._happened(Input.FAIL):
             data = {"id": self.download.id, "name": self.download.name, "error": self.download.error}
@@ -272,9 +276,9 @@ class DownloadRun:
                 self._placed(download.path)
                 return
             download.path = None
-            assembly = Assembly(disk, download.sha1, size, self._callbacks(None))
-            await assembly.open()
-            if not download.is_active:  # paused, or removed, meanwhile
+            assembly = Assembly(disk, download.sha1, size, self._callbacks())
+            await self._file_lock.run(Deferred.fromCoroutine, assembly.open())
+            if not download.is_active or self._is_stopped:  # paused, removed, or the node stops, meanwhile
                 await (assembly.remove() if download.state is State.CANCELLED else assembly.close())
                 return
             self._assembly = self.sourcing.assembly = assembly
@@ -296,18 +300,18 @@ class DownloadRun:
         assert assembly is not None
         try:
             is_right = await assembly.has_right_sha1()
-            if download.state is not State.VERIFYING:
+            if download.state is not State.VERIFYING or self._is_stopped:
                 return
             if not is_right:
                 self._wrong_file(assembly)
                 return
-            await self._placing.acquire()
+            await self._file_lock.acquire()
             try:
                 path = await assembly.publish(download.id, download.name)
                 self._assembly = self.sourcing.assembly = None
                 self._placed(path)
             finally:
-                self._placing.release()
+                self._file_lock.release()
         except GnutellaError as error:
             self._fail(error)
         finally:

@@ -202,7 +202,7 @@ class UploadConnection(Protocol):
             return
         if self._is_closing or self._phase is not Phase.HEAD:
             if not self._is_closing:
-                self._exchange.count_drop(DropReason.SLOW_READER)
+                self._exchange.count_drop(DropReason.UPLOAD_STALLED)
             self.abort()
         elif self._is_idle:
             self._exchange.count_drop(DropReason.HTTP_IDLE)

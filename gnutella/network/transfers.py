@@ -151,8 +151,11 @@ class Transfers:
         """Take up what was not finished."""
         for record in await self._store.run(transfer_store.load_downloads):
             self._runs[record.id] = DownloadRun(self._around, self._download(record))
-        self._ticker.start(1.0, now=False).addErrback(self._tick_failed)
+        self._start_ticking()
         self._pump()
+
+    def _start_ticking(self) -> None:
+        self._ticker.start(1.0, now=False).addErrback(self._tick_failed)
 
     async def stop(self) -> None:
         """Close every connection, record what is on disk."""
@@ -199,7 +202,8 @@ class Transfers:
         self._pump()
 
     def _tick_failed(self, failure: Failure) -> None:
-        self.log.failure("transfers stand still", failure=failure)
+        self.log.failure("a fault while looking after transfers", failure=failure)
+        self._start_ticking()
 
     def _pump(self) -> None:
         """Let downloads go on, the older ones first."""

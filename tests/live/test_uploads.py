@@ -260,7 +260,7 @@ async def test_a_peer_that_does_not_read_is_given_up(reactor: Any, tmp_path: Pat
         client.transport.pauseProducing()
         for _ in range(40):
             client.transport.write(f"GET {server.urn} HTTP/1.1\r\n\r\n".encode())
-        await until(reactor, lambda: server.node.drops[DropReason.SLOW_READER] == 1)
+        await until(reactor, lambda: server.node.drops[DropReason.UPLOAD_STALLED] == 1)
         await until(reactor, lambda: not server.node.transfers.exchange.connections)
         assert server.node.transfers.exchange.slots.taken == 0
         client.transport.resumeProducing()
