@@ -232,12 +232,15 @@ class Face:
         return self._node.transfers.downloads()
 
     def pause(self, download: int) -> Awaitable[Row]:
+        self._must_run()
         return Deferred.fromCoroutine(self._node.transfers.pause(download))
 
     def resume(self, download: int) -> Awaitable[Row]:
+        self._must_run()
         return Deferred.fromCoroutine(self._node.transfers.resume(download))
 
     def cancel(self, download: int) -> Awaitable[Row]:
+        self._must_run()
         return Deferred.fromCoroutine(self._node.transfers.cancel(download))
 
     def uploads(self) -> Sequence[Row]:
