@@ -1,2 +1,3 @@
 from twisted.application.service import ServiceMaker
+
 gnutella = ServiceMaker("gnutella", "gnutella.tap", "A headless Gnutella 0.6 servent.", "gnutella")
