@@ -29,9 +29,11 @@ from gnutella.units import Address, Guid, LinkId
 
 #: How long a peer may take to read our last words and close, before the connection is cut; a stop may take 5 s in all.
 CLOSE_TIMEOUT_S = 3.0
-#: Writes that may find bytes unsent before a link counts as blocked.  Each carries one chunk of some other link (64 KiB at
-#: most), so this is a burst of 1 MiB; a peer that drains its buffer in between starts anew.
+#: Writes that may find bytes unsent before a link counts as blocked.  Each carries a batch (MAX_CORKED and one chunk at most),
+#: so this is a burst of 2 MiB; a peer that drains its buffer in between starts anew.
 MAX_LATE_WRITES = 16
+#: Bytes that are held back under a cork at most, before they are written all the same.
+MAX_CORKED = 64 * 1024
 #: What one system call hands to the kernel at most: a whole burst.
 SEND_LIMIT = 1024 * 1024
 
@@ -84,6 +86,9 @@ class PeerLink(Connection):
         self._inflater: Inflater | None = None
         self._deflater: Deflater | None = None
         self._late_writes = 0
+        #: What waits for the end of the cork; None: no cork is on, the next write goes out at once.
+        self._corked: list[bytes] | None = None
+        self._corked_bytes = 0
         self.dialled = dialled
         self.id = LinkId(0)
         self.phase = Phase.HANDSHAKE
@@ -98,7 +103,7 @@ class PeerLink(Connection):
         self.is_tls = False
         self.is_blocked = False
         self.closed_for: tuple[DropReason, str] = (DropReason.PEER_CLOSED, "")
-        #: Writes bytes of the message stream; set when the link opens, so that a plain link writes to its transport directly.
+        #: Writes bytes of the message stream: batches of whole messages.
         self.write: Callable[[bytes], object] = self._write_nothing
 
     # -- what others ask -----------------------------------------------------------------------------------------------
@@ -217,7 +222,7 @@ class PeerLink(Connection):
         self.phase = Phase.OPEN
         self._inflater = Inflater() if self.result.they_deflate else None
         self._deflater = Deflater() if self.result.we_deflate else None
-        self.write = self.transport.write if self._deflater is None else self._write_deflated
+        self.write = self._write_plain if self._deflater is None else self._write_deflated
         self.opened_at = self._reactor.seconds()
         if ITCPTransport.providedBy(self.transport):
             # Batches are written whole; waiting for more would only delay them.
@@ -260,6 +265,26 @@ class PeerLink(Connection):
         except RemoteViolation as violation:
             self._owner.link_violated(self, violation)
 
+    def _write_plain(self, data: bytes) -> None:
+        """The first write after a pause goes out at once; those that follow wait for the end of the cork.
+
+        A system call for each small batch and link costs several times what the router needs for it.
+        """
+        corked = self._corked
+        if corked is None:
+            self._corked = []
+            self._owner.link_dirty(self)
+            self.transport.write(data)
+            return
+        corked.append(data)
+        self._corked_bytes += len(data)
+        if self._corked_bytes > MAX_CORKED:
+            self._write_corked(corked)
+
+    def _write_corked(self, corked: list[bytes]) -> None:
+        self._corked, self._corked_bytes = [], 0
+        self.transport.write(corked[0] if len(corked) == 1 else b"".join(corked))
+
     def _write_deflated(self, data: bytes) -> None:
         deflater = self._deflater
         assert deflater is not None
@@ -268,10 +293,20 @@ class PeerLink(Connection):
         if ready := deflater.compress(data):
             self.transport.write(ready)
 
-    def flush(self) -> None:
-        """Let the peer have what was compressed so far; call it once a batch."""
-        if self._deflater is not None and self._deflater.is_pending and self.phase is Phase.OPEN:
-            self.transport.write(self._deflater.flush())
+    def flush(self) -> bool:
+        """End of a cork: write what was held back or compressed; whether another cork follows, since the link is busy."""
+        if self.phase is not Phase.OPEN:
+            return False
+        if self._deflater is not None:
+            if self._deflater.is_pending:
+                self.transport.write(self._deflater.flush())
+            return False
+        corked = self._corked
+        if not corked:
+            self._corked = None
+            return False
+        self._write_corked(corked)
+        return True
 
     def _write_nothing(self, data: bytes) -> None:
         """Before the link is open and after it is closed."""

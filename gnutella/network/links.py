@@ -43,9 +43,9 @@ from gnutella.routing.seams import Chance
 from gnutella.settings import NetworkSettings
 from gnutella.units import Address, LinkId
 
-#: How long compressed bytes may wait for more before they are flushed.  gtk-gnutella waits up to 200 ms; ours is short
-#: because a search crosses several links, and long enough that a busy link flushes a hundred times a second at most.
-CORK_S = 0.01
+#: How long a busy link's bytes may wait for more.  gtk-gnutella waits up to 200 ms; ours is short because a search crosses
+#: several links, and long enough that a busy link costs two hundred system calls a second at most.
+CORK_S = 0.005
 TICK_S = 1.0
 #: Dials of the host cache begun in one tick.
 MAX_DIALS_A_TICK = 4
@@ -379,7 +379,7 @@ class Links:
         self.execute(self.router.unblocked(link.id, self._clock()))
 
     def link_dirty(self, link: PeerLink) -> None:
-        """It compressed something that is not flushed yet."""
+        """It holds bytes back, or will hold back those that follow."""
         self._dirty.append(link)
         if self._cork is None:
             self._cork = self._reactor.callLater(CORK_S, self._uncork)
@@ -390,7 +390,8 @@ class Links:
         self._cork = None
         dirty, self._dirty = self._dirty, []
         for link in dirty:
-            link.flush()
+            if link.flush():
+                self.link_dirty(link)
 
     def _incoming(self, settled: Callable[[], None]) -> IProtocol:
         link = PeerLink(self, self._reactor, None, settled)

@@ -19,7 +19,7 @@ from gnutella.network import links as links_module
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.guard import ORDERLY_END
 from gnutella.network.introductions import MAX_TOLD
-from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_LATE_WRITES
+from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES
 from gnutella.network.links import BACK_OFF_4XX_S, CORK_S, MAX_DIALS_A_TICK, Links
 from gnutella.network.own_address import OwnAddresses
 from gnutella.protocol.frames import frames
@@ -134,12 +134,48 @@ def queries(count: int, start: int = 0) -> bytes:
 def test_one_write_for_each_link_and_chunk() -> None:
     bench = Bench()
     ends = [bench.incoming(f"80.1.{n}.1") for n in range(4)]
+    bench.clock.pump([CORK_S] * 3)
     for _, wire in ends:
         wire.writes.clear()
     ends[0][0].dataReceived(queries(100))
     assert [len(wire.writes) for _, wire in ends] == [0, 1, 1, 1]
     assert [frame.kind for frame in frames(ends[1][1].writes[0])] == [QUERY] * 100
     assert ends[1][1].writes[0] is ends[2][1].writes[0]
+
+
+def test_busy_link_writes_once_a_cork_and_an_idle_one_at_once() -> None:
+    bench = Bench()
+    sender, _ = bench.incoming("80.1.1.1")
+    _, wire = bench.incoming("80.2.1.1")
+    bench.clock.pump([CORK_S] * 3)
+    wire.writes.clear()
+    for n in range(5):
+        sender.dataReceived(queries(2, n * 100))
+    assert [len(list(frames(data))) for data in wire.writes] == [2]
+    bench.clock.advance(CORK_S)
+    assert [len(list(frames(data))) for data in wire.writes] == [2, 8]
+    sender.dataReceived(queries(1, 1000))
+    assert len(wire.writes) == 2  # it was busy a moment ago
+    bench.clock.pump([CORK_S] * 2)
+    assert [len(list(frames(data))) for data in wire.writes] == [2, 8, 1]
+    sender.dataReceived(queries(1, 2000))
+    assert len(wire.writes) == 4
+    bench.clock.advance(CORK_S)
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_bytes_under_a_cork_are_bounded() -> None:
+    bench = Bench()
+    sender, _ = bench.incoming("80.1.1.1")
+    _, wire = bench.incoming("80.2.1.1")
+    bench.clock.pump([CORK_S] * 3)
+    wire.writes.clear()
+    chunk = queries(400)
+    for n in range(20):
+        sender.dataReceived(queries(400, n * 1000))
+    assert len(wire.sent) > 20 * len(chunk) - MAX_CORKED - len(chunk)
+    assert max(map(len, wire.writes)) <= MAX_CORKED + 2 * len(chunk)
+    assert len(wire.writes) < 20
 
 
 def test_compressed_link_is_flushed_once_a_cork() -> None:
@@ -176,6 +212,7 @@ def test_link_is_blocked_after_a_burst_and_gets_the_rest_later() -> None:
     sender.dataReceived(queries(5))
     assert wire.writes == []
     link.resumeProducing()
+    bench.clock.advance(CORK_S)
     assert [frame.kind for frame in frames(b"".join(wire.writes))] == [QUERY] * 5
     assert bench.links.peers()[1]["blocked"] is False
 
