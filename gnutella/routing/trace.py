@@ -79,6 +79,14 @@ class Trace:
 
 
 def readable_text(payload: bytes) -> str:
-    """The text of a raw query payload for people: cut, and whatever is not printable shown as a question mark."""
-    text = payload[2 : 2 + 4 * MAX_TEXT].partition(b"\0")[0].decode("utf-8", "replace")[:MAX_TEXT]
+    """The text of a raw query payload for people: cut, and whatever is not printable shown as a question mark.
+
+    A query for a hash has no words, or the lone backslash that LimeWire puts there; then its first URN is shown.
+    """
+    words, _, extensions = payload[2 : 2 + 4 * MAX_TEXT].partition(b"\0")
+    if words in (b"", b"\\"):
+        words = next((part for part in extensions.split(b"\x1c") if part[:4].lower() == b"urn:"), words).partition(
+            b"\0"
+        )[0]
+    text = words.decode("utf-8", "replace")[:MAX_TEXT]
     return "".join(c if c.isprintable() else "?" for c in text)

@@ -117,3 +117,14 @@ def test_a_query_keeps_a_limited_number_of_steps() -> None:
 def test_the_text_shown_has_nothing_that_a_terminal_obeys() -> None:
     assert readable_text(b"\x80\0he\x1b[2Jllo\r\nworld\0urn:sha1:") == "he?[2Jllo??world"
     assert len(readable_text(b"\x80\0" + b"\xff" * 5000)) <= 80
+
+
+def test_a_query_for_a_hash_is_told_by_its_urn() -> None:
+    urn = "urn:sha1:PLSTHIPQGSSZTS5FJUPAKUZWUGYQYPFB"
+    router = make_router()
+    open_links(router, 1)
+    router.search(Query("\\", urns=(urn,)), 1.0)
+    assert router.trace_summary()[0].text == urn
+    assert readable_text(b"\x80\0\\\0\xc3\x01a\x1c" + urn.encode() + b"\0") == urn
+    assert readable_text(b"\x80\0\\\0\xc3\x01a") == "\\"
+    assert readable_text(b"\x80\0") == ""
