@@ -41,7 +41,7 @@ def expectations(quest: Quest, expect: Expect) -> Iterator[str]:
         "hops": quest.hops,
         "reached": quest.reached,
     }
-    yield from _judge(expect, values, quest.label or f"query {quest.text!r}")
+    yield from judge(expect, values, quest.label or f"query {quest.text!r}")
 
 
 def average_expectations(quests: Sequence[Quest], expect: Expect) -> Iterator[str]:
@@ -58,7 +58,7 @@ def average_expectations(quests: Sequence[Quest], expect: Expect) -> Iterator[st
         "hops": mean(hops) if hops else None,
         "reached": mean([quest.reached for quest in quests]),
     }
-    yield from _judge(expect, values, "on average")
+    yield from judge(expect, values, "on average")
 
 
 def mean(values: Sequence[float]) -> float:
@@ -82,7 +82,8 @@ def gini(values: Sequence[float]) -> float:
     return round((2 * weighted / (len(ordered) * total)) - (len(ordered) + 1) / len(ordered), 6)
 
 
-def _judge(expect: Expect, values: dict[str, float | None], label: str) -> Iterator[str]:
+def judge(expect: Expect, values: dict[str, float | None], label: str) -> Iterator[str]:
+    """A line for each expectation that does not hold."""
     for key, value in values.items():
         bound: Bound | None = getattr(expect, key)
         if bound is None:

@@ -14,19 +14,16 @@ from typing import ClassVar
 
 from gnutella.lab import chance
 from gnutella.lab import scenario as s
-from gnutella.lab.chance import between, choose, exponential, pick
-from gnutella.lab.content import ZipfContent, shelf
+from gnutella.lab.chance import choose, exponential, pick
+from gnutella.lab.content import shelf
+from gnutella.lab.layout import Layout
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
 from gnutella.lab.outcome import Outcome, average_expectations, expectations, totals
 from gnutella.lab.quest import Quest
-from gnutella.lab.stream import Fault, Line
+from gnutella.lab.stream import Fault
 from gnutella.lab.sums import check_balance, drop_reasons
-from gnutella.lab.topology import KINDS, two_tier
 from gnutella.lab.watch import InvariantBroken
-from gnutella.protocol.message import Query
-from gnutella.protocol.query import make_query
-from gnutella.sharing.catalog import SharedFile
 
 #: More questions than that are not asked to keep every hit's details: a row of results is some KiB.
 MAX_DETAILED = 200
@@ -55,8 +52,7 @@ class Run:
         self.quests: list[Quest] = []
         self._judged: list[tuple[Quest, s.Expect]] = []
         self._rng = chance.source(seed, "actions")
-        self._links = chance.source(seed, "links")
-        self._content: ZipfContent | None = None
+        self.layout = Layout(scenario, seed)
         self._keeps = sum(action.times for action in scenario.action if isinstance(action, s.Query)) <= MAX_DETAILED
         self.failures: list[str] = []
         self._populate()
@@ -92,68 +88,20 @@ class Run:
     # -- the start -----------------------------------------------------------------------------------------------------
 
     def _populate(self) -> None:
-        scenario, net = self.scenario, self.net
-        for name, node, files in zip(scenario.names, self._nodes(), self._files(), strict=True):
-            net.add(name, files, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
+        net, layout = self.net, self.layout
+        for node, files in zip(layout.nodes(), layout.files(), strict=True):
+            shared = [file.shared(index) for index, file in enumerate(files, 1)]
+            net.add(node.name, shared, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
         nodes = list(net.nodes.values())
-        for one, other in self._pairs():
-            self._connect(nodes[one], nodes[other], None)
-        for link in scenario.link:
-            self._connect(net.nodes[link.between[0]], net.nodes[link.between[1]], link)
-
-    def _nodes(self) -> list[s.Node]:
-        """The tables of all nodes; those of generated ones say what the topology wants of them."""
-        named, count, leaves = self.scenario.node, self.scenario.nodes, self.scenario.topology.leaves
-        plain = [
-            s.Node(name, role="leaf" if at >= count - leaves else "peer") for at, name in enumerate(self.scenario.names)
-        ]
-        return [*named, *plain[len(named) :]]
-
-    def _files(self) -> list[list[SharedFile]]:
-        own = [list(shelf(node.files)) for node in self._nodes()]
-        content = self.scenario.content
-        if content is None:
-            return own
-        self._content = ZipfContent(content.files, content.exponent, content.size)
-        spread = self._content.spread(len(own), content.copies, chance.source(self.seed, "content"))
-        return [
-            files + [file.shared(index) for index, file in enumerate(more, len(files) + 1)]
-            for files, more in zip(own, spread, strict=True)
-        ]
-
-    def _pairs(self) -> list[tuple[int, int]]:
-        topology, rng = self.scenario.topology, chance.source(self.seed, "topology")
-        if topology.kind == "explicit":
-            return []
-        nodes = self.scenario.nodes
-        if topology.kind == "two_tier":
-            return two_tier(nodes - topology.leaves, topology.leaves, topology.degree, rng)
-        return KINDS[topology.kind](nodes, topology.degree, rng, topology.rewired)
-
-    def _line(self, link: s.Link | None) -> Line:
-        """What a link is like: its own values, else those of [network]."""
-        network = self.scenario.network
-
-        def value(key: str) -> float:
-            own = getattr(link, key) if link is not None else None
-            found: float = own if own is not None else getattr(network, key)
-            return found
-
-        span = link.latency_ms if link is not None and link.latency_ms is not None else network.latency_ms
-        least, most = span if isinstance(span, tuple) else (span, span)
-        return Line(
-            between(self._links, least / 1000, most / 1000),
-            value("jitter_ms") / 1000,
-            value("bandwidth_kib_s") * 1024,
-            value("loss"),
-        )
+        for one, other, link in layout.pairs():
+            self._connect(nodes[one], nodes[other], link)
 
     def _connect(self, one: LabNode, other: LabNode, link: s.Link | None) -> bool:
         """A link; the one that can be dialled is dialled."""
         if other.is_firewalled:
             one, other = other, one
         full = self.scenario.network.handshake == "full"
-        return self.net.connect(one, other, self._line(link), full=full) is not None
+        return self.net.connect(one, other, self.layout.line(link), full=full) is not None
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -168,19 +116,13 @@ class Run:
         node = self._node(action.asker)
         if node is None or self.net.strategy is None:
             return
-        quest = self.net.strategy.ask(node, self._asked(action), action.ttl, keeps_hits=self._keeps)
+        quest = self.net.strategy.ask(node, self.layout.question(action, self._rng), action.ttl, keeps_hits=self._keeps)
         quest.label = f"query {quest.text!r} of {node.name} at {self.net.clock.now:g} s"
         if action.wait_s is not None:
             quest.until = quest.asked_at + action.wait_s
         self.quests.append(quest)
         if action.expect is not None:
             self._judged.append((quest, action.expect))
-
-    def _asked(self, action: s.Query) -> Query:
-        if action.text or action.urn:
-            return make_query(action.text, (action.urn,) if action.urn else ())
-        assert self._content is not None
-        return make_query(self._content.words_of(self._content.draw(self._rng)))
 
     def _node(self, name: str) -> LabNode | None:
         """The node of that name if it runs; `*` is one that runs."""
@@ -222,7 +164,7 @@ class Run:
             if len(node.ends) >= count:
                 return
             if peer is not node and not peer.is_leaf and node.end_towards(peer) is None:
-                self.net.connect(node, peer, self._line(None), full=self.scenario.network.handshake == "full")
+                self.net.connect(node, peer, self.layout.line(None), full=self.scenario.network.handshake == "full")
 
     def _leave(self, action: s.Leave) -> None:
         node = self._node(action.node)

@@ -1,0 +1,157 @@
+"""Real servents of a live run, and the nursery that they are children of."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from msgspec import structs
+
+from gnutella.control.client import NodeClient
+from gnutella.errors import UserError
+from gnutella.lab.content import Content
+from gnutella.settings import RoutingSettings
+from gnutella.sharing.catalog import SharedFile
+
+#: Seconds until a servent must be up and share its files, and until a link must stand.
+UP_S = 60.0
+POLL_S = 0.03
+#: Seconds that the nursery has to end all its children before it is killed; it waits up to 6 s for them.
+END_S = 20.0
+
+
+class LiveNode:
+    """One servent: its directory, its process, what it shares."""
+
+    def __init__(self, name: str, directory: Path, process: int, files: list[Content], *, firewalled: bool) -> None:
+        self.name = name
+        self.directory = directory
+        self.process = process
+        self.files = files
+        self.is_firewalled = firewalled
+        self.is_up = True
+        self.address = ""
+        self.socket_path = str(directory / "control.sock")
+
+    def ask(self, line: str) -> list[dict[str, Any]]:
+        """Rows of one command."""
+        with NodeClient(self.socket_path) as client:
+            return list(client.rows(line))
+
+    def status(self) -> dict[str, Any]:
+        """The row of `status`."""
+        return self.ask("status")[0]
+
+    def wait_ready(self) -> None:
+        """Until it listens and shares all its files."""
+        deadline = time.monotonic() + UP_S
+        while time.monotonic() < deadline:
+            if os.path.exists(self.socket_path):
+                try:
+                    status = self.status()
+                except UserError:
+                    status = {}
+                if status.get("ready") and status["shared"]["files"] >= len(self.files):
+                    self.address = str(status["listen"][0])
+                    return
+            time.sleep(POLL_S)
+        log = (self.directory / "log").read_text("utf-8", "replace")[-500:] if (self.directory / "log").exists() else ""
+        raise UserError(f"the servent {self.name} does not come up", log.strip().rpartition("\n")[2], 75)
+
+    def connect(self, peer: LiveNode) -> None:
+        """Open a link to that peer."""
+        self.ask(f"connect {peer.address}")
+
+    def share(self, files: list[Content]) -> None:
+        """Put more files where it finds them."""
+        for file in files:
+            (self.directory / "share" / file.name).write_bytes(file.content)
+        self.files = [*self.files, *files]
+
+    def shared(self) -> list[SharedFile]:
+        """Its files as a catalog of the lab has them."""
+        return [file.shared(number) for number, file in enumerate(self.files, 1)]
+
+
+class Nursery:
+    """The process that starts the servents; leaving its context ends them all."""
+
+    def __init__(self, directory: Path, routing: RoutingSettings) -> None:
+        self._directory = directory
+        self._routing = routing
+        self._nodes: list[LiveNode] = []
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Nursery:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("GNUTELLA_")
+        } | self._settings()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "gnutella.lab.nursery"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            text=True,
+            start_new_session=True,
+        )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is None or process.stdin is None or process.stdout is None:
+            return
+        process.stdin.close()
+        try:
+            process.wait(END_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+    def _settings(self) -> dict[str, str]:
+        """The environment that every servent gets: only links of the scenario, and every query traced."""
+        routing = {**structs.asdict(self._routing), "trace": "all"}
+        return {
+            **{f"GNUTELLA_ROUTING_{key.upper()}": str(value) for key, value in routing.items()},
+            "GNUTELLA_NETWORK_WANT_LINKS": "0",
+            "GNUTELLA_SHARING_RESCAN_S": "0",
+        }
+
+    def launch(self, name: str, files: list[Content], *, firewalled: bool) -> LiveNode:
+        """Start a servent; it is not ready yet."""
+        directory = self._directory / name
+        (directory / "share").mkdir(parents=True, exist_ok=True)
+        options = ["--dir", str(directory), "--listen", "tcp:0:interface=127.0.0.1", "--profile", "loopback"]
+        options += ["--console", "off", "--share", str(directory / "share")]
+        node = LiveNode(name, directory, 0, [], firewalled=firewalled)
+        node.share(files)
+        node.process = self._order(options)
+        self._nodes.append(node)
+        return node
+
+    def end(self, node: LiveNode, *, is_killed: bool) -> None:
+        """The servent's process ends: killed, or asked to stop."""
+        self._order(["kill" if is_killed else "stop", node.process])
+        node.is_up = False
+
+    def processes(self) -> list[int]:
+        """Ids of all that were ever started, the nursery's own first."""
+        return [*([self._process.pid] if self._process else []), *(node.process for node in self._nodes)]
+
+    def _order(self, order: list[Any]) -> int:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise UserError("the nursery of servents has gone", "is the package installed whole?", 70)
+        return int(json.loads(answer))
