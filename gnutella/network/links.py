@@ -29,7 +29,7 @@ from gnutella.network.link import PeerLink, Phase
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
 from gnutella.network.rows import link_row
-from gnutella.network.targets import Targets, addresses_in
+from gnutella.network.targets import Targets, addresses_in, back_off
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -51,9 +51,6 @@ TICK_S = 1.0
 MAX_DIALS_A_TICK = 4
 #: Names of links that are kept for traces after the link is gone.
 MAX_NAMES = 4096
-#: How long a host that refused us by these codes is left alone (digest 12: 30 min after 4xx, 5 min after 5xx).
-BACK_OFF_4XX_S = 1800.0
-BACK_OFF_5XX_S = 300.0
 
 
 class Links:
@@ -348,7 +345,7 @@ class Links:
             self.hosts.forget(link.dialled)
             self._targets.drop(link.dialled)
         else:
-            self.hosts.failed(link.dialled, now, _back_off(refused.code) if refused is not None else None)
+            self.hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
         self._emit(LinkFailed(str(link.dialled), reason, detail))
         if (waiting := self._waiting.pop(link, None)) is not None:
             what = detail or reason.meaning
@@ -449,6 +446,8 @@ class Links:
         loser = old if keep_new else new
         if loser is new:
             self.router.count_drop(DropReason.ALREADY_LINKED)
+            if new.dialled is not None:
+                self._targets.failed(new.dialled, self._clock(), is_refused=True)
             if (waiting := self._waiting.pop(new, None)) is not None:
                 waiting.callback(self.row(old))
             new.close(DropReason.ALREADY_LINKED)
@@ -466,8 +465,12 @@ class Links:
     def _tick(self) -> None:
         now = self._clock()
         self.execute(self.router.tick(now))
+        reached = {link.reached_at for link in self._open.values()}
         for address in self._targets.due(now):
-            self._dial(address)
+            if address in reached:  # it dialled us
+                self._targets.failed(address, now)
+            else:
+                self._dial(address)
         self._dial_wanted(now)
 
     def _tick_failed(self, failure: Failure) -> None:
@@ -485,12 +488,6 @@ class Links:
         known = {address for link in self._all for address in (link.reached_at, link.dialled) if address is not None}
         for address in self.hosts.choose(missing, now, known | self._own_addresses()):
             self._dial(address)
-
-
-def _back_off(code: int) -> float | None:
-    if code == 409:
-        return None
-    return BACK_OFF_4XX_S if 400 <= code < 500 else BACK_OFF_5XX_S
 
 
 def _hint(reason: DropReason) -> str:

@@ -18,6 +18,9 @@ FIRST_WAIT_REFUSED_S = 30.0
 MAX_WAIT_S = 300.0
 #: A link that lived this long was no failure: the waits begin anew.
 GOOD_LIFE_S = 60.0
+#: How long a host that refused us by these codes is left alone (digest 12: 30 min after 4xx, 5 min after 5xx).
+BACK_OFF_4XX_S = 1800.0
+BACK_OFF_5XX_S = 300.0
 
 
 @dataclass(slots=True)
@@ -74,3 +77,10 @@ def addresses_in(texts: Iterable[str]) -> list[Address]:
         return [parse_address(text) for text in texts]
     except ValueError as error:
         raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
+
+
+def back_off(code: int) -> float | None:
+    """Seconds after a refusal; None: the host cache's own back-off, as for a link that exists already."""
+    if code == 409:
+        return None
+    return BACK_OFF_4XX_S if 400 <= code < 500 else BACK_OFF_5XX_S

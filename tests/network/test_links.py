@@ -20,8 +20,9 @@ from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, Reachabi
 from gnutella.network.guard import ORDERLY_END
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES
-from gnutella.network.links import BACK_OFF_4XX_S, CORK_S, MAX_DIALS_A_TICK, Links
+from gnutella.network.links import CORK_S, MAX_DIALS_A_TICK, Links
 from gnutella.network.own_address import OwnAddresses
+from gnutella.network.targets import BACK_OFF_4XX_S
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import PING, QUERY, Query, encode
 from gnutella.reasons import DropReason
@@ -321,6 +322,17 @@ def test_dials_of_one_tick_and_in_all_are_bounded() -> None:
     bench.dialler.fail(0)
     bench.clock.advance(1)
     assert len(bench.dialler.attempts) == 7
+
+
+def test_kept_host_that_dialled_us_is_not_dialled_until_its_link_ends() -> None:
+    bench = Bench(connect=("80.1.2.3:6346",), profile="loopback")
+    guard, _ = bench.incoming("80.1.2.3", "Listen-IP: 80.1.2.3:6346\r\n")
+    bench.links.start()
+    bench.clock.pump([1.0] * 10)
+    assert bench.dialler.attempts == []
+    guard.connectionLost(ORDERLY_END)
+    bench.clock.pump([1.0] * 10)
+    assert [address for address, _, _ in bench.dialler.attempts] == [Address("80.1.2.3", 6346)]
 
 
 def test_loopback_node_dials_nobody_on_its_own() -> None:
