@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import socket
@@ -161,7 +162,8 @@ class Person:
 
     def hears(self, pattern: str) -> None:
         while (found := re.search(pattern, self._heard, re.DOTALL)) is None:
-            data = os.read(self._out.fileno(), 4096)
+            is_there, _, _ = select.select([self._out], [], [], PATIENCE_S)
+            data = os.read(self._out.fileno(), 4096) if is_there else b""
             assert data, f"{pattern!r} never came, but: {self._heard}"
             self._heard += data.decode()
         self._heard = self._heard[found.end() :]
