@@ -160,10 +160,13 @@ def _width() -> int:
 
 
 def _start_daemon(directory: str | None, options: list[str]) -> int:
-    """Become `twist gnutella`: same process, so that signals and supervisors see the daemon itself."""
+    """Become `twist gnutella`: same process, so that signals and supervisors see the daemon itself.
+
+    The log is text also where it is no terminal's: twist would write JSON into journals and container logs.
+    """
     where = ["--dir", directory] if directory else []
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "twisted", "gnutella", *where, *options])
+    os.execv(sys.executable, [sys.executable, "-m", "twisted", "--log-format", "text", "gnutella", *where, *options])
 
 
 if __name__ == "__main__":

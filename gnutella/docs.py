@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gnutella.control.schema import commands_page, events_page, settings_page
@@ -18,6 +18,8 @@ from gnutella.protocol.ggep_keys import KEYS, PLACES
 from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, MAX_PAYLOAD
 from gnutella.protocol.vendor import KNOWN, VendorMessage
 from gnutella.reasons import describe
+from gnutella.settings_file import OPTION_NAMES
+from gnutella.tap import Options
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MADE = "<!-- Made by `python -m gnutella.docs` from the code; change it there. -->"
@@ -61,7 +63,7 @@ def messages_page() -> str:
                     ("kind", "name", "purpose"),
                     ((f"`{k:02x}`", name, _PURPOSES[name]) for k, name in KIND_NAMES.items()),
                 ),
-                "The names are the values of the label `kind` in the metrics. Kinds that are not in this table are counted as "
+                "The names are used in `gnutella status --json` (`traffic`) and will be the label `kind` of the metrics. Kinds that are not in this table are counted as "
                 "`unknown_kind`.",
                 "## GGEP keys",
                 f"Where: {places}. A key that is neither read nor written here is kept as it is when a message is passed on.",
@@ -80,6 +82,47 @@ def messages_page() -> str:
     )
 
 
+def daemon_page() -> str:
+    """The options of `twistd gnutella`, with the key of gnutella.toml that each stands for."""
+    return (
+        "\n\n".join(
+            (
+                "# The daemon and its options",
+                MADE,
+                "`gnutella run [options]` and `twistd -n gnutella [options]` run a node in the foreground, `twistd gnutella "
+                "[options]` in the background, with its log in `twistd.log` where it was started. twistd writes `twistd.pid` there as well, "
+                "also with `-n`, and refuses a second daemon beside it: `twistd -n --pidfile= gnutella` does without. Options of "
+                "twistd itself, such as `--logfile`, come before the word `gnutella`.",
+                table(("option", "may repeat", "key", "meaning"), _option_rows()),
+                "An option beats the environment and the file; a change made at run time (`gnutella config set`) beats the "
+                "option. See [settings](settings.md) for every key.",
+                "It exits with 64 (options), 69 (a port is in use), 73 (another node has the directory) or 78 (settings) and one "
+                "line on stderr if it cannot start. SIGTERM and SIGINT end it in order: Bye to the peers, state to disk. SIGHUP "
+                "reads the settings again and opens the log file anew; so closing the terminal of a foreground node does not end "
+                "it.",
+                "The default of `--dir` is `$GNUTELLA_DIR`, else `$XDG_STATE_HOME/gnutella`, else `~/.local/state/gnutella`.",
+            )
+        )
+        + "\n"
+    )
+
+
+def _option_rows() -> Iterable[tuple[str, ...]]:
+    keys = {option: key for key, option in OPTION_NAMES.items()}
+    for name, short, _, meaning in Options.optParameters:
+        label = f"`--{name} …`" + (f", `-{short}`" if short else "")
+        yield label, "", _key_of(keys, str(name)), str(meaning)
+    for name in sorted(Options().lists):
+        meaning = " ".join((getattr(Options, f"opt_{name}").__doc__ or "").split())
+        yield f"`--{name} …`", "yes", _key_of(keys, name), meaning
+    for name, _, meaning in Options.optFlags:
+        yield f"`--{name}`", "", "", str(meaning)
+
+
+def _key_of(keys: Mapping[str, str], name: str) -> str:
+    return f"`{keys[f'--{name}']}`" if f"--{name}" in keys else ""
+
+
 def _vendor_rows() -> Iterable[tuple[str, str, str]]:
     for (vendor, selector), known in KNOWN.items():
         labels = (f"`{VendorMessage(vendor, selector, version).label}`" for version in known.versions)
@@ -94,6 +137,7 @@ def _reason_rows() -> Iterable[tuple[str, object, object, str]]:
 PAGES: dict[str, Callable[[], str]] = {
     "reference/messages.md": messages_page,
     "reference/commands.md": commands_page,
+    "reference/daemon.md": daemon_page,
     "reference/settings.md": settings_page,
     "reference/events.md": events_page,
 }

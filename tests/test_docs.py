@@ -64,3 +64,15 @@ def test_check_names_stale_pages_and_writing_mends_them(tmp_path: Path, capsys: 
 
 def test_bars_do_not_break_tables() -> None:
     assert docs.table(("a", "b"), [("x|y", 1)]) == "| a | b |\n|---|---|\n| x\\|y | 1 |"
+
+
+def test_the_page_of_the_daemon_has_every_option_and_the_key_it_stands_for() -> None:
+    page = docs.daemon_page()
+    for option, key in (
+        ("--listen", "network.listen"),
+        ("--share", "sharing.directories"),
+        ("--console", "control.console"),
+    ):
+        assert re.search(rf"\| `{option} …`[^|]*\|[^|]*\| `{re.escape(key)}` \|", page)
+    for name in ("dir", "config", "http", "anonymous", "connect"):
+        assert f"`--{name}" in page

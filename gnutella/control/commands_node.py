@@ -268,7 +268,7 @@ COMMANDS: tuple[Command, ...] = (
         "run the daemon in the foreground",
         params=(Param("options", "options of the daemon, see `gnutella run --help`", many=True),),
         place="local",
-        details="The same as `twist gnutella …`.",
+        details="The same as `twist --log-format text gnutella …`.",
         examples=("run --dir ./node --listen tcp:6346 --share ~/Public",),
     ),
     Command(

@@ -172,7 +172,10 @@ def test_run_becomes_the_daemon(monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda path, argv: became.append(argv))
     main(["--dir", "/n", "run", "--listen", "tcp:0", "--help"])
-    assert became[0][1:] == ["-m", "twisted", "gnutella", "--dir", "/n", "--listen", "tcp:0", "--help"]
+    assert became[0][1:] == [
+        *("-m", "twisted", "--log-format", "text", "gnutella"),
+        *("--dir", "/n", "--listen", "tcp:0", "--help"),
+    ]
 
 
 def test_ctrl_c_and_a_closed_pipe_are_quiet(
