@@ -41,6 +41,23 @@ _PURPOSES = {
 }
 
 
+_DAEMON_HEAD = """\
+`gnutella run [options]` and `twistd -n gnutella [options]` run a node in the foreground, `twistd gnutella [options]` in the
+background, with its log in `twistd.log` where it was started.  twistd writes `twistd.pid` there as well, also with `-n`, and
+refuses a second daemon beside it: `twistd -n --pidfile= gnutella` does without.  Options of twistd itself, such as
+`--logfile`, come before the word `gnutella`.
+"""
+_DAEMON_REST = """\
+An option beats the environment and the file; a change made at run time (`gnutella config set`) beats the option.  See
+[settings](settings.md) for every key.  The default of `--dir` is `$GNUTELLA_DIR`, else `$XDG_STATE_HOME/gnutella`, else
+`~/.local/state/gnutella`.
+
+It exits with 64 (options), 69 (a port is in use), 73 (another node has the directory) or 78 (settings) and one line on stderr if
+it cannot start.  SIGTERM and SIGINT end it in order: Bye to the peers, state to disk.  SIGHUP reads the settings again and opens
+the log file anew; so closing the terminal of a foreground node does not end it.
+"""
+
+
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; bars in cells are escaped."""
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
@@ -63,8 +80,8 @@ def messages_page() -> str:
                     ("kind", "name", "purpose"),
                     ((f"`{k:02x}`", name, _PURPOSES[name]) for k, name in KIND_NAMES.items()),
                 ),
-                "The names are used in `gnutella status --json` (`traffic`) and will be the label `kind` of the metrics. Kinds that are not in this table are counted as "
-                "`unknown_kind`.",
+                "The names are those of the counts in `gnutella status --json` (`traffic`). Kinds that are not in this table are "
+                "counted as `unknown_kind`.",
                 "## GGEP keys",
                 f"Where: {places}. A key that is neither read nor written here is kept as it is when a message is passed on.",
                 table(("key", "where", "layout", "meaning", "here"), ((f"`{k.key}`", *k[1:]) for k in KEYS)),
@@ -84,27 +101,8 @@ def messages_page() -> str:
 
 def daemon_page() -> str:
     """The options of `twistd gnutella`, with the key of gnutella.toml that each stands for."""
-    return (
-        "\n\n".join(
-            (
-                "# The daemon and its options",
-                MADE,
-                "`gnutella run [options]` and `twistd -n gnutella [options]` run a node in the foreground, `twistd gnutella "
-                "[options]` in the background, with its log in `twistd.log` where it was started. twistd writes `twistd.pid` there as well, "
-                "also with `-n`, and refuses a second daemon beside it: `twistd -n --pidfile= gnutella` does without. Options of "
-                "twistd itself, such as `--logfile`, come before the word `gnutella`.",
-                table(("option", "may repeat", "key", "meaning"), _option_rows()),
-                "An option beats the environment and the file; a change made at run time (`gnutella config set`) beats the "
-                "option. See [settings](settings.md) for every key.",
-                "It exits with 64 (options), 69 (a port is in use), 73 (another node has the directory) or 78 (settings) and one "
-                "line on stderr if it cannot start. SIGTERM and SIGINT end it in order: Bye to the peers, state to disk. SIGHUP "
-                "reads the settings again and opens the log file anew; so closing the terminal of a foreground node does not end "
-                "it.",
-                "The default of `--dir` is `$GNUTELLA_DIR`, else `$XDG_STATE_HOME/gnutella`, else `~/.local/state/gnutella`.",
-            )
-        )
-        + "\n"
-    )
+    options = table(("option", "may repeat", "key", "meaning"), _option_rows())
+    return f"# The daemon and its options\n\n{MADE}\n\n{_DAEMON_HEAD}\n{options}\n\n{_DAEMON_REST}"
 
 
 def _option_rows() -> Iterable[tuple[str, ...]]:
