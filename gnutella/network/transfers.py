@@ -112,17 +112,7 @@ class Transfers:
             browse=links.browse,
             uploaded=links.uploaded,
         )
-        self._givings = Givings(
-            reactor,
-            links.servent_id,
-            settings.push_timeout_s,
-            links.send_push,
-            links.own_address,
-            links.dial,
-            self.exchange.protocol,
-            self._name_of,
-            links.count_drop,
-        )
+        self._givings = self._make_givings()
         bucket = TokenBucket(settings.download_kib_s * 1024, reactor.seconds())
         self._outside = Outside(
             reactor,
@@ -144,6 +134,20 @@ class Transfers:
         self._busy: int | None = None
         self._ticker = LoopingCall(self._tick)
         self._ticker.clock = reactor
+
+    def _make_givings(self) -> Givings:
+        links = self._links
+        return Givings(
+            self._reactor,
+            links.servent_id,
+            self._settings.push_timeout_s,
+            links.send_push,
+            links.own_address,
+            links.dial,
+            self.exchange.protocol,
+            self._name_of,
+            links.count_drop,
+        )
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
