@@ -192,6 +192,9 @@ async def test_a_worker_that_cannot_start_fails_its_jobs(
 def test_a_child_finds_the_package_of_a_checkout(
     tmp_path: Path, inherited: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The tests may run against an installed package; the case here is that of a checkout.
+    checkout = Path(__file__).resolve().parents[2]
+    monkeypatch.setattr(gnutella, "__file__", str(checkout / "gnutella" / "__init__.py"))
     monkeypatch.setenv("PYTHONPATH", inherited)
     code = "import gnutella.protocol.tth, sys; print(gnutella.__file__); print(sys.path)"
     said = subprocess.run(
