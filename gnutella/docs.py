@@ -21,7 +21,8 @@ from gnutella.reasons import describe
 from gnutella.settings_file import OPTION_NAMES
 from gnutella.tap import Options
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+#: Where the pages are written: the documentation of the checkout that one stands in.
+DOCS = Path("docs")
 MADE = "<!-- Made by `python -m gnutella.docs` from the code; change it there. -->"
 
 #: What each kind is for; a kind without a line here fails the test of this page.
@@ -52,9 +53,9 @@ An option beats the environment and the file; a change made at run time (`gnutel
 [settings](settings.md) for every key.  The default of `--dir` is `$GNUTELLA_DIR`, else `$XDG_STATE_HOME/gnutella`, else
 `~/.local/state/gnutella`.
 
-It exits with 64 (options), 69 (a port is in use), 73 (another node has the directory) or 78 (settings) and one line on stderr if
-it cannot start.  SIGTERM and SIGINT end it in order: Bye to the peers, state to disk.  SIGHUP reads the settings again and opens
-the log file anew; so closing the terminal of a foreground node does not end it.
+If it cannot start it exits with 64 (options), 69 (a port is in use), 73 (another node has the directory) or 78 (settings) and
+one line on stderr.  SIGTERM and SIGINT end it in order: Bye to the peers, state to disk.  SIGHUP reads the settings again and
+opens the log file anew; so closing the terminal of a foreground node does not end it.
 """
 
 
@@ -80,8 +81,8 @@ def messages_page() -> str:
                     ("kind", "name", "purpose"),
                     ((f"`{k:02x}`", name, _PURPOSES[name]) for k, name in KIND_NAMES.items()),
                 ),
-                "The names are those of the counts in `gnutella status --json` (`traffic`). Kinds that are not in this table are "
-                "counted as `unknown_kind`.",
+                "The names are those of the counts in `gnutella status --json` (`traffic`). Kinds that are not in this table "
+                "are counted as `unknown_kind`.",
                 "## GGEP keys",
                 f"Where: {places}. A key that is neither read nor written here is kept as it is when a message is passed on.",
                 table(("key", "where", "layout", "meaning", "here"), ((f"`{k.key}`", *k[1:]) for k in KEYS)),
