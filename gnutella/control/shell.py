@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import selectors
+import signal
 import socket
 import sys
 from collections.abc import Iterator
+from types import FrameType
 
 from gnutella import __version__
 from gnutella.control.client import NodeClient, connect
@@ -90,33 +92,39 @@ def _line(node: NodeClient, line: str) -> bool:
 
 def _show(node: NodeClient, invocation: Invocation) -> None:
     """One reply; Ctrl-C ends a long one and keeps the console."""
-    rows = node.rows(line_of(invocation.command, invocation.values), None)
-    colours = wants_colours(sys.stdout)
-    if shows_progress(invocation) and colours:
-        bars = LiveBars(sys.stdout, lambda: width_of(sys.stdout), colours=True)
-        for row in _interruptible(node, rows):
-            bars.add(row)
-        bars.end(invocation.command.empty)
-        return
-    printer = printer_for(invocation, width_of(sys.stdout), colours=colours)
-    for row in _interruptible(node, rows):
-        for line in printer.add(row):
-            print(line, flush=True)
-    for line in printer.end():
-        print(line)
-
-
-def _interruptible(node: NodeClient, rows: Iterator[dict[str, object]]) -> Iterator[dict[str, object]]:
-    while True:
-        try:
-            row = next(rows, None)
-        except KeyboardInterrupt:
-            node.interrupt()
-            rows = node.rest(None)
-            continue
-        if row is None:
+    with _interrupts_to(node):
+        rows = node.rows(line_of(invocation.command, invocation.values), None)
+        colours = wants_colours(sys.stdout)
+        if shows_progress(invocation) and colours:
+            bars = LiveBars(sys.stdout, lambda: width_of(sys.stdout), colours=True)
+            for row in rows:
+                bars.add(row)
+            bars.end(invocation.command.empty)
             return
-        yield row
+        printer = printer_for(invocation, width_of(sys.stdout), colours=colours)
+        for row in rows:
+            for line in printer.add(row):
+                print(line, flush=True)
+        for line in printer.end():
+            print(line)
+
+
+@contextlib.contextmanager
+def _interrupts_to(node: NodeClient) -> Iterator[None]:
+    """The first Ctrl-C asks the node to end the command, whose last rows then still come; a second one ends the console.
+
+    A handler, not `except KeyboardInterrupt`: the exception may come at any place, also while a row is being printed.
+    """
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        node.interrupt()
+
+    before = signal.signal(signal.SIGINT, ring)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
