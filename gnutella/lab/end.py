@@ -36,6 +36,8 @@ class End:
     partial: bytes = b""
     sent: int = 0
     arrived: int = 0
+    #: Messages sent from here that reached a side that had closed.
+    lost: int = 0
     #: Bytes on the way to this side may have been changed, or are not those of a servent.
     is_damaged: bool = False
     is_foreign: bool = False

@@ -70,8 +70,6 @@ class Network:
         self.strategy: IStrategy | None = None
         self._routes: IStrategy | None = None
         self.deliveries = 0
-        #: Messages on plain links that reached nobody, since the link was closed before.
-        self.lost = 0
         self.all_ends: list[End] = []
         self._watches = watch
         self._ends = 0
@@ -377,7 +375,7 @@ class Network:
             if end.handshake is not None and end.is_open:
                 end.handshake.receive(end, data)
             else:
-                self.lost += 0 if end.peer.stream is not None else messages_in(data)
+                end.peer.lost += messages_in(data)
             return
         node, now = end.node, self.clock.now
         self.deliveries += 1

@@ -101,7 +101,7 @@ class Network(Table, frozen=True):
 class Topology(Table, frozen=True):
     """Who is linked with whom at the start; nodes that no [[node]] names are called n0, n1, ..."""
 
-    #: `explicit`: only what [[link]] says.
+    #: `explicit`: only what [[link]] says; the others are what they are called; two_tier is a random core with leaves.
     kind: Literal[
         "explicit", "line", "ring", "star", "tree", "complete", "random_regular", "power_law", "small_world", "two_tier"
     ] = "explicit"
@@ -135,8 +135,11 @@ class Link(Table, frozen=True):
     between: Pair
     #: As in [network]; left out: the values there.
     latency_ms: Span | None = None
+    #: As in [network].
     jitter_ms: Number | None = None
+    #: As in [network].
     bandwidth_kib_s: Number | None = None
+    #: As in [network].
     loss: Annotated[float, Meta(ge=0, lt=1)] | None = None
 
 
@@ -197,6 +200,7 @@ class Download(Action, frozen=True):
 class Publish(Action, frozen=True):
     """A node shares more files."""
 
+    #: Who.
     node: str
     #: Names.
     files: tuple[str, ...]
@@ -205,6 +209,7 @@ class Publish(Action, frozen=True):
 class Join(Action, frozen=True):
     """A node comes: a new one, or one that left."""
 
+    #: Its name.
     node: Name
     #: Whom it dials: names, or how many running nodes by chance.
     links: tuple[str, ...] | Count = 3
@@ -217,6 +222,7 @@ class Join(Action, frozen=True):
 class Leave(Action, frozen=True):
     """A node says Bye and stops."""
 
+    #: `*` is a running node by chance.
     node: str
 
 
@@ -256,7 +262,8 @@ class Fault(Action, frozen=True):
 
     #: Sender and receiver; there must be a link.
     between: Pair
-    #: See gnutella.lab.stream.Fault.
+    #: break: the link is gone before this byte; stall: this byte and all after it wait; corrupt: one of its bits is turned
+    #: over; cut: the bytes from here on arrive in a piece of their own.
     kind: Literal["break", "stall", "corrupt", "cut"]
     #: Which byte, counted from this time on.
     at_byte: Count = 0
@@ -293,17 +300,23 @@ class Scenario(Table, frozen=True):
     seed: Annotated[int, Meta(ge=0, le=(1 << 63) - 1)] = 1
     #: When the run ends; left out: 10 s after the last action.
     duration_s: Seconds | None = None
-    #: How questions are asked: see docs/reference/scenario.md.
+    #: How questions are asked; the names are below.
     strategy: str = "flooding"
     #: Whether it makes sense with real processes too (`--live`).
     live: bool = False
+    #: Links, if they do not say otherwise.
     network: Network = field(default_factory=Network)
     #: Settings of every node, as in [routing] of gnutella.toml.
     routing: RoutingSettings = field(default_factory=lambda: RoutingSettings(trace="off"))
+    #: Who is linked with whom.
     topology: Topology = field(default_factory=Topology)
+    #: Files by popularity.
     content: Content | None = None
+    #: Nodes with names of their own.
     node: tuple[Node, ...] = ()
+    #: Single links.
     link: tuple[Link, ...] = ()
+    #: What happens.
     action: tuple[AnyAction, ...] = ()
     #: On average over all queries.
     expect: Expect = field(default_factory=Expect)

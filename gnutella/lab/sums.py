@@ -13,16 +13,17 @@ def check_balance(net: Network) -> None:
 
     Links with a stream of their own are left out: what faults, partitions and power failures take is not counted in messages.
     """
-    on_way = arrived = sent = 0
+    on_way = arrived = sent = lost = 0
     for _, call, arguments in net.clock.waiting():
-        if call == net.deliver and arguments[0].is_ready:
+        if call == net.deliver and arguments[0].peer.stream is None:
             on_way += messages_in(arguments[1])
     for end in net.all_ends:
         if end.stream is None and not end.peer.is_damaged:
             sent += end.sent
             arrived += end.peer.arrived
-    if sent != arrived + net.lost + on_way:
-        text = f"{sent} messages were sent, {arrived} arrived, {net.lost} were lost, {on_way} are on their way"
+            lost += end.lost
+    if sent != arrived + lost + on_way:
+        text = f"{sent} messages were sent, {arrived} arrived, {lost} were lost, {on_way} are on their way"
         raise InvariantBroken("balance", net.clock.now, "*", text)
     for node in net.nodes.values():
         if node.is_up:
