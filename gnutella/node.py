@@ -200,6 +200,7 @@ class Node(Service):
         )
         self.router.self.is_firewalled = settings.network.firewalled
         self.router.self.reads_tls = settings.network.tls
+        self.router.self.can_browse = True
         self.transfers = Transfers(
             self.reactor,
             settings.transfers,
