@@ -475,8 +475,9 @@ class Links:
         self._dial_wanted(now)
 
     def _tick_failed(self, failure: Failure) -> None:
-        self.log.failure("the links' clock stopped", failure)
+        self.log.failure("a fault while looking after links", failure)
         self._fault()
+        self._ticks.start(TICK_S, now=False).addErrback(self._tick_failed)
 
     def _dial_wanted(self, now: float) -> None:
         """Fill up to `want_links` from the host cache; a loopback node finds nobody on its own."""

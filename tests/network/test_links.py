@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -442,6 +443,26 @@ def test_router_is_ticked_each_second_and_pings_go_out() -> None:
     bench.links.start()
     bench.clock.pump([1.0] * 70)
     assert PING in [frame.kind for frame in frames(b"".join(wire.writes))]
+
+
+def test_a_fault_in_a_tick_is_counted_and_the_next_tick_comes(
+    monkeypatch: pytest.MonkeyPatch, reactor: Any, flush_failures: Callable[..., list[Failure]]
+) -> None:
+    bench = Bench()
+    ticks: list[float] = []
+
+    def tick(now: float) -> list[Any]:
+        ticks.append(now)
+        if len(ticks) == 2:
+            raise ArithmeticError
+        return []
+
+    monkeypatch.setattr(bench.links.router, "tick", tick)
+    bench.links.start()
+    bench.clock.pump([1.0] * 4)
+    assert len(ticks) == 5
+    assert bench.drops(DropReason.INTERNAL_ERROR) == 1
+    assert len(flush_failures(ArithmeticError)) == 1
 
 
 def test_bad_targets_are_a_readable_error() -> None:
