@@ -28,7 +28,7 @@ from gnutella.lab.record import Record
 from gnutella.lab.strategies import Flooding, IStrategy, begin
 from gnutella.lab.stream import Fault, Line, Stream
 from gnutella.lab.watch import Watch
-from gnutella.lab.ways import STRATEGIES
+from gnutella.lab.ways import maker_of
 from gnutella.protocol.message import Bye, Query, encode
 from gnutella.protocol.query import make_query
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
@@ -84,7 +84,10 @@ class Network:
 
     def use(self, name: str) -> None:
         """Ask all questions in the way of that strategy (STRATEGIES) from now on."""
-        self.strategy = strategy = STRATEGIES[name](self)
+        make = maker_of(name)
+        if make is None:
+            raise LocalMisuse(f"there is no strategy {name!r}")
+        self.strategy = strategy = make(self)
         self._routes = strategy if strategy.changes_routes else None
         self.watch.checks_counters = self._routes is None
 

@@ -57,3 +57,22 @@ def test_hops_of_walks_are_those_of_the_way_back() -> None:
     outcome = run(structs.replace(standard(nodes=60, queries=10), strategy="random_walks"))
     assert all(row["hops"] is None or 1 <= row["hops"] <= 60 for row in outcome.rows)
     assert any(row["found"] for row in outcome.rows)
+
+
+def test_a_plugin_adds_a_strategy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zope.interface import implementer
+
+    from gnutella.lab.strategies import Flooding
+    from gnutella.lab.ways import IStrategyMaker, maker_of
+
+    @implementer(IStrategyMaker)
+    class Maker:
+        name = "whispering"
+
+        def make(self, net: Network) -> IStrategy:
+            return Flooding(net)
+
+    assert maker_of("whispering") is None
+    monkeypatch.setattr("twisted.plugin.getPlugins", lambda interface: [Maker()])
+    outcome = run(structs.replace(standard(nodes=10, queries=2), strategy="whispering"))
+    assert outcome.is_success
