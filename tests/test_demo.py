@@ -84,6 +84,15 @@ def test_kept_nodes_can_be_reached_and_end_with_the_demo(tmp_path: Path) -> None
     assert (demo.returncode, err) == (0, "")
 
 
+def test_ctrl_c_in_the_middle_cleans_up_and_says_nothing(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--json")
+    assert demo.stdout is not None
+    assert json.loads(demo.stdout.readline())["step"] == "overlay"
+    demo.send_signal(signal.SIGINT)
+    _, err = ended(demo, tmp_path)
+    assert (demo.returncode, err) == (130, "")
+
+
 @pytest.mark.parametrize("count", ["4", "65", "many"])
 def test_a_number_of_nodes_that_makes_no_sense_is_refused(tmp_path: Path, count: str) -> None:
     demo = start(tmp_path, "--nodes", count)
