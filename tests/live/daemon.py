@@ -1,7 +1,7 @@
 """The daemon as its users start it: `twistd -n gnutella` in a process of its own, the command line, raw sockets.
 
-Used by test_daemon.py and test_attacks.py.  In plain processes without a reactor, because nothing here may share anything
-with the code under test.
+Used by test_daemon.py, test_attacks.py and kill9_daemons.py.  In plain processes without a reactor, because nothing here may
+share anything with the code under test.
 """
 
 from __future__ import annotations
@@ -81,11 +81,15 @@ class Daemon:
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self) -> Self:
+    def launch(self) -> None:
+        """Start it and do not wait; the log goes on where an earlier process of this node left it."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def start(self) -> Self:
+        self.launch()
         wait_until(lambda: self._process is None or self._process.poll() is not None or self.is_ready(), "it is ready")
         assert self.is_alive, self.logged()
         return self
