@@ -272,6 +272,15 @@ COMMANDS: tuple[Command, ...] = (
         examples=("run --dir ./node --listen tcp:6346 --share ~/Public",),
     ),
     Command(
+        "lab.run",
+        (("lab",),),
+        "scripted query tests over many nodes: a scenario file, in virtual time or with real processes",
+        params=(Param("words", "FILE.toml, or compare, trace, fuzz, schema; see `gnutella lab --help`", many=True),),
+        place="local",
+        details="Exit code 1 when an expectation of the scenario failed.",
+        examples=("lab tests/scenarios/line.toml --seed 7",),
+    ),
+    Command(
         "node.demo",
         (("demo",),),
         "five servents on loopback: share, search, download, and see why; offline, nothing to configure",
