@@ -12,16 +12,18 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 
+from gnutella.network.datagram_port import open_datagram_port
 from gnutella.network.interfaces import Interface, is_neighbour, multicast_interfaces
 from gnutella.routing.lan import GROUP
 from gnutella.units import Address
 
 #: Networks that a call is sent to; beyond that they belong to containers (our own number).
 MAX_NETWORKS = 8
+#: Bytes that a call may have; a ping with a block is far smaller.
+MAX_CALL = 2048
 
 
 class LanGroup(DatagramProtocol):
@@ -40,10 +42,8 @@ class LanGroup(DatagramProtocol):
     def open(self) -> bool:
         """Whether the group's port could be opened; without it nobody hears us or is heard, and the node runs on."""
         try:
-            self._port = self._reactor.listenMulticast(
-                GROUP.port, self, interface=GROUP.host, maxPacketSize=4096, listenMultiple=True
-            )
-        except (CannotListenError, OSError) as error:
+            self._port = open_datagram_port(self._reactor, *GROUP, self, MAX_CALL, shared=True)
+        except OSError as error:
             self.log.warn("no multicast on this machine: {error!r}", error=str(error))
             return False
         self.refresh()

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnutella.errors import UserError
+from gnutella.network.datagram_port import open_datagram_port
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
 from gnutella.network.multicast import LanGroup
 from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
@@ -169,12 +169,9 @@ class Udp:
 
     def _open(self, address: Address) -> None:
         try:
-            port = self._reactor.listenMulticast(
-                address.port, _UdpPort(self._received), interface=address.host, maxPacketSize=MAX_DATAGRAM
-            )
-        except (CannotListenError, OSError) as error:
-            why = str(getattr(error, "socketError", error))
-            self.log.warn("no UDP port {address}: {why!r}; going on without it", address=str(address), why=why)
+            port = open_datagram_port(self._reactor, *address, _UdpPort(self._received), MAX_DATAGRAM)
+        except OSError as error:
+            self.log.warn("no UDP port {address}: {why!r}; going on without it", address=str(address), why=str(error))
             return
         self._ports.append(port)
 

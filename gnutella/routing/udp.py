@@ -140,7 +140,7 @@ class Datagrams:
         self.caches = caches
         self._servent = servent
         self._rng = rng
-        self._counters = counters
+        self.counters = counters
         self._allow_private = allow_private
         self._limits = AnswerLimits(now)
         self._asked: Generations[Guid, _Asked] = Generations(MAX_ASKED, ASKED_LIFE_S, now)
@@ -152,7 +152,7 @@ class Datagrams:
 
     def receive(self, data: bytes, source: Address, now: float, *, is_call: bool = False) -> list[UdpAction]:
         """One datagram; `is_call`: it came by the multicast group."""
-        self._counters.rx_bytes += len(data)
+        self.counters.rx_bytes += len(data)
         try:
             header = parse_header(data)
             if len(data) - HEADER_SIZE != header.length:
@@ -160,7 +160,7 @@ class Datagrams:
         except RemoteViolation:
             return self.refuse(DropReason.BAD_DATAGRAM)
         if header.kind in KIND_NAMES:
-            self._counters.kind(header.kind).rx += 1
+            self.counters.kind(header.kind).rx += 1
         if not is_plausible_peer(source, allow_private=self._allow_private):
             return self.refuse(DropReason.BOGUS_SOURCE)
         asked = self._asked.get(header.guid)
@@ -178,7 +178,7 @@ class Datagrams:
 
     def refuse(self, reason: DropReason) -> list[UdpAction]:
         """Count something that was dropped; no actions."""
-        self._counters.drops[reason] += 1
+        self.counters.drops[reason] += 1
         return []
 
     def _note_reached(self, source: Address) -> list[UdpAction]:
@@ -330,8 +330,8 @@ class Datagrams:
         return encode_header(guid, PING, _ALIVE_TTL, 0, len(payload)) + payload
 
     def _sending(self, to: Address, data: bytes, now: float, delay_s: float = 0.0) -> SendDatagram:
-        self._counters.kind(data[16]).tx += 1
-        self._counters.tx_bytes += len(data)
+        self.counters.kind(data[16]).tx += 1
+        self.counters.tx_bytes += len(data)
         self._provoked.put(to.host, True, now)
         return SendDatagram(to, data, delay_s)
 
