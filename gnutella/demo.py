@@ -70,8 +70,9 @@ def _run(reactor: Any, demo: Demo, keep: bool) -> str:
         try:
             await demo.play()
             if keep:
+                ended = _signalled(reactor)  # before anybody is told that Ctrl-C ends it
                 demo.show.kept(demo.nodes)
-                await _until_signal(reactor)
+                await ended
         except UserError as error:
             wrong.append(str(error))
         finally:
@@ -104,7 +105,8 @@ def _watch_log(wrong: list[str]) -> ILogObserver:
     return observer
 
 
-async def _until_signal(reactor: Any) -> None:
+def _signalled(reactor: Any) -> Deferred[None]:
+    """Fires at the first SIGINT or SIGTERM."""
     stop: Deferred[None] = Deferred()
 
     def ring(*_: object) -> None:
@@ -113,7 +115,7 @@ async def _until_signal(reactor: Any) -> None:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, ring)
-    await stop
+    return stop
 
 
 @contextlib.contextmanager

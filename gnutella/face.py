@@ -193,9 +193,9 @@ class Face:
             try:
                 answer = await self._node.transfers.browse(address)
             except Refused as refused:
-                raise UserError(
-                    f"cannot browse {address}: {refused.detail}", "is a servent there?", os.EX_UNAVAILABLE
-                ) from None
+                is_no = refused.reason is DropReason.SOURCE_REFUSED
+                hint = "it allows that seldom, or not at all" if is_no else "is a servent there?"
+                raise UserError(f"cannot browse {address}: {refused.detail}", hint, os.EX_UNAVAILABLE) from None
             return self._node.searches.keep_browse(answer, f"browse {address}")
 
         return Deferred.fromCoroutine(ask())

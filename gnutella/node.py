@@ -205,6 +205,7 @@ class Node(Service):
         )
         self.router.self.is_firewalled = settings.network.firewalled
         self.router.self.reads_tls = settings.network.tls
+        self.router.self.can_browse = True
         self.transfers = Transfers(
             self.reactor,
             settings.transfers,
@@ -318,7 +319,7 @@ class Node(Service):
     # -- what the parts ask of each other ------------------------------------------------------------------------------
 
     def search(self, query: Query) -> Guid:
-        """searches.Asker: send a query of ours; if nobody can connect to us, those who are in that state too need not answer."""
+        """searches.Asker: send a query of ours; it says when nobody can connect to us: others like us need not answer then."""
         if self.router.self.is_firewalled:
             query = replace(query, flags=query.flags | FLAG_FIREWALLED)
         guid, actions = self.router.search(query, self.reactor.seconds())

@@ -34,7 +34,8 @@ _VENDOR = VENDOR_CODE + bytes((min(_MAJOR, 15) << 4 | min(_MINOR, 15),))
 class Self:
     """What the node says of itself; the edge changes it while it runs.
 
-    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `accepts_links` is whether
+    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `can_browse` that all our
+    files are listed to whoever asks (other servents offer that only where it is said), `accepts_links` is whether
     pongs advertise us to strangers, `daily_uptime_s` is the average a day.
     """
 
@@ -42,6 +43,7 @@ class Self:
     is_busy: bool = False
     has_uploaded: bool = False
     reads_tls: bool = False
+    can_browse: bool = False
     accepts_links: bool = True
     daily_uptime_s: int | None = None
     push_proxies: tuple[Address, ...] = ()
@@ -85,6 +87,7 @@ class Answers:
             has_uploaded=state.has_uploaded,
             speed_kbit=SPEED_KBIT_S,
             reads_tls=state.reads_tls,
+            can_browse=state.can_browse,
             push_proxies=state.push_proxies,
         )
         ttl = min(frame.hops + EXTRA_TTL, HARD_MAX_TTL)

@@ -127,8 +127,10 @@ class Relay:
             link.rx_messages += new + duplicates
             link.dropped += spent + duplicates
             counters.messages[QUERY].rx += new + duplicates
-            counters.drops[DropReason.DUPLICATE] += duplicates
-            counters.drops[DropReason.TTL_SPENT] += spent
+            if duplicates:
+                counters.drops[DropReason.DUPLICATE] += duplicates
+            if spent:
+                counters.drops[DropReason.TTL_SPENT] += spent
         return new - spent
 
     def _leave(self, link: Link, queries: bytes, forwarded: int, walked: int) -> None:

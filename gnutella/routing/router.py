@@ -152,7 +152,10 @@ class Router:
             walked = self._relay.walk(source, batch, now)
             if source.is_closed:
                 break
-            self._keep_tail(source, batch, walked)
+            if walked < len(batch):
+                self._keep_tail(source, batch, walked)
+            elif source.tail:
+                source.tail = bytearray()
         return self._flush()
 
     def blocked(self, link: LinkId, now: float) -> list[Action]:

@@ -63,7 +63,9 @@ def refused(*words: str, twist: str = "twistd", **environ: str) -> tuple[int, li
 class Daemon:
     """One node.  Free ports on loopback and a console on TCP unless other options are given."""
 
-    def __init__(self, directory: Path, *options: str, command: list[str] | None = None, **environ: str) -> None:
+    def __init__(
+        self, directory: Path, *options: str, command: list[str] | None = None, environ: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.log = directory.with_name(directory.name + ".log")
         front = command or [str(BIN / "twistd"), "-n", "--pidfile=", "gnutella"]
@@ -74,7 +76,7 @@ class Daemon:
             *("--listen", "tcp:0:interface=127.0.0.1", "--console", "tcp:0:interface=127.0.0.1"),
             *("--profile", "loopback", *options),
         ]
-        self._environ = environment(**environ)
+        self._environ = environment(**(environ or {}))
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -145,8 +147,10 @@ class Daemon:
             line.sendall("".join(f"{text}\n" for text in ("mode machine", *lines)).encode())
             line.shutdown(socket.SHUT_WR)
             said = b"".join(iter(lambda: line.recv(65536), b"")).decode().splitlines()
-        first = next(number for number, text in enumerate(said) if text.startswith("250"))
-        return said[first + 1 :]
+        greeted = [number for number, text in enumerate(said) if text.startswith("250")]
+        if not greeted:
+            raise ConnectionRefusedError(f"no console: {said}")
+        return said[greeted[0] + 1 :]
 
     def rows(self, line: str) -> list[dict[str, Any]]:
         """Rows of one command; AssertionError for an error."""

@@ -390,7 +390,7 @@ def test_twist_and_gnutella_run_start_the_same_daemon(tmp_path: Path, command: l
 
 def test_environment_and_connect_at_start(pair: tuple[Daemon, Daemon], tmp_path: Path) -> None:
     options = ("--connect", pair[1].peer)
-    with Daemon(tmp_path / "node", *options, GNUTELLA_TRANSFERS_MAX_UPLOADS="4") as node:
+    with Daemon(tmp_path / "node", *options, environ={"GNUTELLA_TRANSFERS_MAX_UPLOADS": "4"}) as node:
         assert node.status()["limits"]["max_uploads"] == 4
         wait_until(lambda: [row["address"] for row in node.rows("peers")] == [pair[1].peer], "the link is open")
         assert node.stop() == STOPPED
