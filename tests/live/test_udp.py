@@ -51,7 +51,7 @@ async def answer(reactor: Any, asker: socket.socket) -> tuple[bytes, Address]:
         return True
 
     await until(reactor, look)
-    return got[0][0], Address(*got[0][1])
+    return got[0][0], Address(*got[0][1][:2])
 
 
 def node(directory: Path, reactor: Any, *caches: str, **network: Any) -> Node:
@@ -184,3 +184,22 @@ def test_a_cache_that_cannot_be_read_is_a_readable_error(tmp_path: Path, reactor
     (tmp_path / "gnutella.toml").write_text('[bootstrap]\nudp_host_caches = ["a:b"]\n')
     with pytest.raises(UserError, match="line 2: bootstrap.udp_host_caches"):
         prepare(str(tmp_path), None, {}, {}, reactor)
+
+
+@async_test()
+async def test_a_port_of_both_ip_versions_answers_both(reactor: Any, tmp_path: Path, asker: socket.socket) -> None:
+    if not socket.has_ipv6 or local_host_towards("::1") is None:
+        pytest.skip("this machine has no IPv6")
+    both = node_in(tmp_path / "a", reactor, network={"listen": ("tcp6:0:interface=\\:\\:",)})
+    async with started(both) as (a,):
+        port = address_of(a).port
+        asker.sendto(ping_datagram(ASKS_ALL), ("127.0.0.1", port))
+        data, source = await answer(reactor, asker)
+        assert source == Address("127.0.0.1", port)
+        assert Pong.decode(data[HEADER_SIZE:]).address == Address("127.0.0.1", port)
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asker6:
+            asker6.bind(("::1", 0))
+            asker6.setblocking(False)
+            asker6.sendto(ping_datagram(ASKS_ALL), ("::1", port))
+            data, _ = await answer(reactor, asker6)
+        assert Pong.decode(data[HEADER_SIZE:]).ipv6 == Address("::1", port)
