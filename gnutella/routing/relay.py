@@ -139,8 +139,9 @@ class Relay:
         counters = board.counters
         link.rx_bytes += walked
         counters.rx_bytes += walked
-        counters.queries_relayed += forwarded
         if forwarded:
+            if len(board.links) > (link.id in board.links):  # else there was nobody to forward them to
+                counters.queries_relayed += forwarded
             board.flood(link, queries, forwarded)
         if self._last_hop:
             messages, self._last_hop = self._last_hop, []
