@@ -53,6 +53,11 @@ class Face:
             return False
         return True if self._node.was_reached else None
 
+    @property
+    def is_reachable_by_udp(self) -> bool | None:
+        """Whether a datagram came that we did not provoke; None while none has."""
+        return True if self._node.was_reached_by_udp else None
+
     def set_config(self, key: str, value: str) -> Awaitable[Row]:
         async def change() -> Row:
             node = self._node
@@ -80,7 +85,7 @@ class Face:
             "listen": node.links.listening,
             "links": node.links.summary(),
             "shared": {"files": catalog.file_count, "bytes": catalog.total_bytes},
-            "reachable": {"tcp": self.is_reachable, "udp": None},
+            "reachable": {"tcp": self.is_reachable, "udp": self.is_reachable_by_udp},
             "ready": node.is_ready,
             "profile": settings.network.profile,
             "hashing": node.library.status()["hashing"],
@@ -101,6 +106,7 @@ class Face:
         async def look() -> Sequence[Row]:
             node = self._node
             listening = node.links.listening
+            datagrams = node.udp.addresses
             reached = self.is_reachable
             is_local = node.config.settings.network.profile == "loopback"
             peers = node.links.summary()["peers"]
@@ -110,6 +116,12 @@ class Face:
                     "ok": bool(listening),
                     "detail": ", ".join(listening) or "closed",
                     "fix": "" if listening else "see network.listen",
+                },
+                {
+                    "name": "UDP port",
+                    "ok": bool(datagrams),
+                    "detail": ", ".join(map(str, datagrams)) or "closed; the log says why",
+                    "fix": "" if datagrams else "stop the program that has it, or choose another network.listen",
                 },
                 {
                     "name": "reachable",

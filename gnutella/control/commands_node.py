@@ -23,7 +23,7 @@ STATUS_COLUMNS = (
     Column("links", "json", meaning="{ultrapeers, leaves, peers}; peers counts all links"),
     Column("shared", "json", meaning="{files, bytes}"),
     Column(
-        "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; this version opens no UDP port"
+        "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; true once somebody came unasked"
     ),
     Column("ready", "truth", default=False, meaning="the listener is up and the shared files are served"),
     Column("profile", meaning="lan, public or loopback"),

@@ -6,7 +6,7 @@ Hits go out with TTL = hops of the query + 5, so that they also come back over a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnutella import VENDOR_CODE, __version__
 from gnutella.protocol.frames import Frame
@@ -110,11 +110,13 @@ class Answers:
         return payload
 
     def _make_pong(self, link: Link) -> bytes:
-        ggep: Ggep | None = None
-        if link.info.reads_ggep:
-            values = {"VC": _VENDOR}
-            if self.self.daily_uptime_s is not None:
-                values["DU"] = le_encode(self.self.daily_uptime_s)
-            ggep = Ggep.of(values)
+        pong = self.pong_at(link.info.local_host)
+        return (pong if link.info.reads_ggep else replace(pong, ggep=None)).encode()
+
+    def pong_at(self, local_host: str) -> Pong:
+        """Our pong for a host that reaches us at `local_host`, with what is said of us in every one."""
+        values = {"VC": _VENDOR}
+        if self.self.daily_uptime_s is not None:
+            values["DU"] = le_encode(self.self.daily_uptime_s)
         files = min(self._library.file_count, 0xFFFFFFFF)
-        return Pong(self.address_for(link), files, honest_kbytes(self._library.kbytes), ggep).encode()
+        return Pong(self._own_address(local_host), files, honest_kbytes(self._library.kbytes), Ggep.of(values))

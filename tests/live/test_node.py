@@ -174,7 +174,12 @@ async def test_status_and_checks_say_what_the_contract_promises(reactor: Any, tm
         assert set(row["shared"]) == {"files", "bytes"}
         assert row["reachable"] == {"tcp": None, "udp": None}
         checks = await node.face.checks()
-        assert {check["name"]: check["ok"] for check in checks} == {"peer port": True, "reachable": None, "links": None}
+        assert {check["name"]: check["ok"] for check in checks} == {
+            "peer port": True,
+            "UDP port": True,
+            "reachable": None,
+            "links": None,
+        }
         assert node.face.downloads() == [] and node.face.uploads() == []
     assert [column.key for column in SHARE_COLUMNS] == SHARE.split()
     assert [column.key for column in TRANSFER_COLUMNS] == DOWNLOAD.split()
