@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from gnutella.cli import main
+
 pytestmark = pytest.mark.live
 
 PATIENCE_S = 60.0
@@ -94,7 +96,7 @@ def test_ctrl_c_in_the_middle_cleans_up_and_says_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("count", ["4", "65", "many"])
-def test_a_number_of_nodes_that_makes_no_sense_is_refused(tmp_path: Path, count: str) -> None:
-    demo = start(tmp_path, "--nodes", count)
-    out, err = ended(demo, tmp_path)
-    assert (demo.returncode, out, err.count("\n")) == (64, "", 1)
+def test_a_number_of_nodes_that_makes_no_sense_is_refused(count: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--nodes", count]) == 64
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
