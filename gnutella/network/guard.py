@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import alsoProvides, implementer
+
+from gnutella.units import Address
+
+#: Connects a protocol to an address within so many seconds; fires with the protocol.
+Dial = Callable[[Address, Any, float], Deferred[Any]]
 
 
 @implementer(IHandshakeListener)
@@ -33,12 +39,16 @@ class Guard(Protocol):
     def switch(self, inner: IProtocol, data: bytes) -> None:
         """Hand the connection over to `inner`, with the bytes that were read of it so far."""
         self.inner = inner
-        if IHalfCloseableProtocol.providedBy(inner):
-            # Else Twisted ends the connection when the peer has nothing more to say, answered or not.
-            alsoProvides(self, IHalfCloseableProtocol)
+        self.follow_half_close(inner)
         inner.makeConnection(self.transport)
         if data:
             inner.dataReceived(data)
+
+    def follow_half_close(self, inner: IProtocol) -> None:
+        """Be told of a half that was closed, if `inner` knows what to do then."""
+        if IHalfCloseableProtocol.providedBy(inner):
+            # Else Twisted ends the connection when the peer has nothing more to say, answered or not.
+            alsoProvides(self, IHalfCloseableProtocol)
 
     def connectionMade(self) -> None:
         self._call(self.inner.makeConnection, self.transport)
@@ -80,6 +90,17 @@ class Guard(Protocol):
         if not self._is_over and self.transport is not None:
             self._is_over = True
             self.transport.abortConnection()
+
+
+def guarded(dial: Dial, on_fault: Callable[[], None]) -> Dial:
+    """`dial`, with a guard around each protocol it connects; who dials still gets the protocol itself."""
+
+    def connect(address: Address, protocol: Any, timeout_s: float) -> Deferred[Any]:
+        guard = Guard(protocol, on_fault)
+        guard.follow_half_close(protocol)
+        return dial(address, guard, timeout_s).addCallback(lambda _: protocol)
+
+    return connect
 
 
 #: What tests and callers hand to `connectionLost` for an orderly end.

@@ -30,6 +30,7 @@ from gnutella.network.browsing import Browse
 from gnutella.network.downloads import Around, DownloadRun
 from gnutella.network.exchange import Emit, Exchange
 from gnutella.network.giving import Givings
+from gnutella.network.guard import guarded
 from gnutella.network.hashers import HashWorkers
 from gnutella.network.sourcing import Outside
 from gnutella.network.store import Store
@@ -112,12 +113,13 @@ class Transfers:
             browse=links.browse,
             uploaded=links.uploaded,
         )
+        self._dial = guarded(links.dial, partial(links.count_drop, DropReason.INTERNAL_ERROR))
         self._givings = self._make_givings()
         bucket = TokenBucket(settings.download_kib_s * 1024, reactor.seconds())
         self._outside = Outside(
             reactor,
             settings,
-            links.dial,
+            self._dial,
             self._givings.push,
             self._givings.withdraw,
             links.count_drop,
@@ -143,7 +145,7 @@ class Transfers:
             self._settings.push_timeout_s,
             links.send_push,
             links.own_address,
-            links.dial,
+            self._dial,
             self.exchange.protocol,
             self._name_of,
             links.count_drop,
@@ -387,5 +389,5 @@ class Transfers:
     def browse(self, address: Address) -> Deferred[bytes]:
         """All query hit messages of a peer's browse host answer; Refused when it cannot be had."""
         browse = Browse(self._reactor, self._settings, self._links.user_agent)
-        browse.start(self._links.dial, address, self._links.dial_timeout_s)
+        browse.start(self._dial, address, self._links.dial_timeout_s)
         return browse.result

@@ -18,6 +18,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from gnutella.errors import UserError
 from gnutella.network.files import partial_path
+from gnutella.network.sourcing import Sourcing
 from gnutella.network.transfers import KnownSource
 from gnutella.protocol.message import Push
 from gnutella.protocol.tth import node_size_for
@@ -513,3 +514,36 @@ async def test_a_changed_partial_file_never_becomes_a_finished_one(reactor: Any,
         node.transfers.add_sources(sha1_of(data), [KnownSource(source.address)])
         row = await made.ends(node)
         assert Path(str(row["path"])).read_bytes() == data
+
+
+def broken(*arguments: object) -> None:
+    raise RuntimeError("a fault of ours")
+
+
+@async_test(timeout_s=30)
+async def test_a_fault_of_ours_on_a_connection_to_a_source_is_counted_and_ends_only_that(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_failures: Any
+) -> None:
+    data = content(300_000)
+    async with world(reactor, tmp_path) as made:
+        source, node = await made.sharing("source", data), await made.node("getter")
+        with monkeypatch.context() as patched:
+            patched.setattr(Sourcing, "received", broken)
+            await node.transfers.add(sha1_of(data), name="a", size=len(data), sources=[KnownSource(source.address)])
+            await until(reactor, lambda: node.drops[DropReason.INTERNAL_ERROR] > 0)
+        await made.ends(node)  # the source was left alone for a while, then asked again
+        assert DropReason.INTERNAL_ERROR not in source.drops
+    assert len(flush_failures(RuntimeError)) == node.drops[DropReason.INTERNAL_ERROR]
+
+
+@async_test(timeout_s=30)
+async def test_a_fault_of_ours_while_we_call_who_pushed_is_counted(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_failures: Any
+) -> None:
+    async with world(reactor, tmp_path) as made:
+        caller, node = await made.node("caller"), await made.node("getter")
+        monkeypatch.setattr("gnutella.network.giving.GivSender.connectionMade", broken)
+        assert caller.transfers.answer_push(Push(caller.servent_id, 1, node.address))
+        await until(reactor, lambda: caller.drops[DropReason.INTERNAL_ERROR] == 1)
+        await until(reactor, lambda: node.peer_port.connections == 0)
+    assert len(flush_failures(RuntimeError)) == 1
