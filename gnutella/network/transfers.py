@@ -215,16 +215,19 @@ class Transfers:
         """Let downloads go on, the older ones first."""
         now = self._reactor.seconds()
         self._busy = self._count_busy()
-        for run in list(self._runs.values()):
-            if not run.download.is_active:
-                continue
-            was_busy = run.is_busy
-            run.pump()
-            self._busy += run.is_busy - was_busy
-            if run.download.state is State.LOCATING and now >= self._asked_at.get(run.download.id, now):
-                self._asked_at[run.download.id] = now + FIND_INTERVAL_S
-                self._links.find_sources(run.download.sha1)
-        self._busy = None
+        try:
+            for run in list(self._runs.values()):
+                if not run.download.is_active:
+                    continue
+                was_busy = run.is_busy
+                run.pump()
+                self._busy += run.is_busy - was_busy
+                if run.download.state is State.LOCATING and now >= self._asked_at.get(run.download.id, now):
+                    self._asked_at[run.download.id] = now + FIND_INTERVAL_S
+                    self._links.find_sources(run.download.sha1)
+        finally:
+            # Left behind by a fault, it would let downloads start that are beyond the limit.
+            self._busy = None
 
     def _count_busy(self) -> int:
         return sum(run.is_busy for run in self._runs.values())

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from gnutella.errors import UserError
+from gnutella.network.downloads import DownloadRun
 from gnutella.network.files import partial_path
 from gnutella.network.sourcing import Sourcing
 from gnutella.network.transfers import KnownSource
@@ -547,3 +548,34 @@ async def test_a_fault_of_ours_while_we_call_who_pushed_is_counted(
         await until(reactor, lambda: caller.drops[DropReason.INTERNAL_ERROR] == 1)
         await until(reactor, lambda: node.peer_port.connections == 0)
     assert len(flush_failures(RuntimeError)) == 1
+
+
+@async_test(timeout_s=30)
+async def test_a_fault_in_one_download_lets_no_more_run_at_a_time_than_allowed(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush_failures: Any
+) -> None:
+    first, second = content(2 * MIB, 1), content(2 * MIB, 2)
+    async with world(reactor, tmp_path) as made:
+        source = await made.sharing("source", first, settings=TransferSettings(upload_kib_s=4096))
+        path = source.directory / "other"
+        path.write_bytes(second)
+        await source.share(path)
+        node = await made.node("getter", TransferSettings(max_downloads=1, retry_s=1.0))
+        with monkeypatch.context() as patched:
+            patched.setattr(DownloadRun, "pump", broken)
+            for data in (first, second):
+                with pytest.raises(RuntimeError):
+                    await node.transfers.add(
+                        sha1_of(data), name="x", size=len(data), sources=[KnownSource(source.address)]
+                    )
+        for number in (1, 2):
+            await node.transfers.resume(number)
+        for number in (1, 2):
+            await made.ends(node, number=number)
+        told = [
+            (kind, event["id"])
+            for kind, event in node.events
+            if kind == "download_finished" or (kind == "download_state" and event["state"] == "transferring")
+        ]
+        assert told == [(kind, number) for number in (1, 2) for kind in ("download_state", "download_finished")]
+    flush_failures(RuntimeError)  # of a tick that came meanwhile
