@@ -52,6 +52,8 @@ __all__ = ["KnownSource", "Links", "Transfers"]
 
 #: Seconds between two requests to the overlay for sources of one download; more often is a flood (gtk-gnutella bans it).
 FIND_INTERVAL_S = 1800.0
+#: Seconds between two such requests of any downloads: a hundred of them at a start would be a flood too.
+FIND_PAUSE_S = 2.0
 #: Downloads kept at a time, finished ones included.
 MAX_DOWNLOADS = 20_000
 MAX_NAME = 255
@@ -132,6 +134,7 @@ class Transfers:
         self._around = Around(disk, self._outside, links.emit, links.adopt, self._may_start, self._pump)
         self._runs: dict[int, DownloadRun] = {}
         self._asked_at: dict[int, float] = {}
+        self._next_find_at = 0.0
         #: Downloads that use a slot, while all of them are looked at; None otherwise.
         self._busy: int | None = None
         self._ticker = LoopingCall(self._tick)
@@ -222,9 +225,7 @@ class Transfers:
                 was_busy = run.is_busy
                 run.pump()
                 self._busy += run.is_busy - was_busy
-                if run.download.state is State.LOCATING and now >= self._asked_at.get(run.download.id, now):
-                    self._asked_at[run.download.id] = now + FIND_INTERVAL_S
-                    self._links.find_sources(run.download.sha1)
+                self._may_find(run.download, now)
         finally:
             # Left behind by a fault, it would let downloads start that are beyond the limit.
             self._busy = None
@@ -235,6 +236,14 @@ class Transfers:
     def _may_start(self) -> bool:
         busy = self._count_busy() if self._busy is None else self._busy
         return busy < self._settings.max_downloads
+
+    def _may_find(self, download: Download, now: float) -> None:
+        """Ask the overlay for sources of a download that has none, if it is its turn."""
+        is_due = now >= max(self._next_find_at, self._asked_at.get(download.id, now))
+        if download.state is State.LOCATING and is_due:
+            self._next_find_at = now + FIND_PAUSE_S
+            self._asked_at[download.id] = now + FIND_INTERVAL_S
+            self._links.find_sources(download.sha1)
 
     # -- downloads -------------------------------------------------------------------------------------------------------
 

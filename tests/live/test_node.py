@@ -245,6 +245,15 @@ async def test_a_download_is_paused_resumed_and_cancelled(reactor: Any, tmp_path
         assert node.face.downloads() == []
 
 
+@async_test(30)
+async def test_many_downloads_without_sources_do_not_flood_the_overlay(reactor: Any, tmp_path: Path) -> None:
+    async with started(node_in(tmp_path / "node", reactor)) as (node,):
+        for number in range(5):
+            await node.face.get(sha1_urn(bytes([number]) * 20))
+        assert [row["state"] for row in node.face.downloads()] == ["locating"] * 5
+        assert len(node.face.traced()) == 1, "the others have their turn later"
+
+
 @async_test(40)
 async def test_a_restart_keeps_id_hosts_downloads_shares_counts_and_changes(reactor: Any, tmp_path: Path) -> None:
     sha1 = write(tmp_path / "music", "purple.ogg", 1000)
