@@ -25,6 +25,7 @@ from gnutella.control.printers import Printer, event_line, printer_for
 from gnutella.control.render import DEFAULT_WIDTH, printable
 from gnutella.control.table import FAULT, NOT_PERMITTED, STATUS_OF, Role
 from gnutella.control.telnet_bytes import TelnetBytes
+from gnutella.control.token import token_in
 from gnutella.control.view import Row
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
@@ -249,7 +250,7 @@ class Console:
     def _token(self, given: str) -> list[Effect]:
         if not given:
             return [Write(ASK_TOKEN)]
-        role = self._check(given) if self._check else None
+        role = self._check(token_in(given)) if self._check else None
         if role is not None:
             self.role = role
             welcome = self._text(f"Welcome; role {role}. `help` lists the commands.")

@@ -110,6 +110,15 @@ def role_of(tokens: Mapping[Role, str], given: str) -> Role | None:
     return found
 
 
+def token_in(line: str) -> str:
+    """The token that somebody typed: the line, or what follows the role in a whole line of the token file.
+
+    The role is only left out, never believed: `role_of` tells it by the token.
+    """
+    words = line.split()
+    return words[1] if len(words) == 2 and words[0] in map(str, Role) else line
+
+
 class Failures:
     """Wrong tokens by address; `now` is any clock in seconds that does not run backwards."""
 

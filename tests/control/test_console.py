@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from gnutella.control.console import (
     Write,
 )
 from gnutella.control.table import Role
+from gnutella.control.token import role_of
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
 from gnutella.testing import strategies_control as some
@@ -173,6 +175,15 @@ def test_nothing_is_answered_before_the_token() -> None:
     effects = say(console, b"secret\r\nstatus\r\n")
     assert Authenticated(Role.CONTROL) in effects
     assert runs(effects) == ["node.status"]
+
+
+def test_a_whole_line_of_the_token_file_is_as_good_as_its_token() -> None:
+    tokens = {role: str(role)[0] * 64 for role in Role}
+    for line in (f"read {'a' * 64}", f"admin  {'a' * 64}\r", f"admin\t{'a' * 64}", "a" * 64):
+        assert Authenticated(Role.ADMIN) in say(Console(None, partial(role_of, tokens)), line.encode() + b"\n")
+    for line in ("admin", f"boss {'a' * 64}", f"admin {'x' * 64}", f"admin admin {'a' * 64}", "admin "):
+        effects = say(Console(None, partial(role_of, tokens)), line.encode() + b"\n")
+        assert [effect for effect in effects if not isinstance(effect, Write)] == [Count(DropReason.BAD_TOKEN)]
 
 
 def test_control_characters_of_a_line_are_left_out() -> None:
