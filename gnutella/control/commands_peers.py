@@ -49,6 +49,9 @@ ANONYMOUS = Param(
     default="off",
 )
 
+#: Digits alone may be either; who typed the beginning of a GUID shall learn how long one is.
+GUID_HINT = ", or a whole GUID: 32 hexadecimal digits"
+
 
 def refuse_anonymous(call: Call) -> None:
     """Until the relay layer is there, anything but `off` must fail loudly: silence would betray the user."""
@@ -67,11 +70,14 @@ def from_handle(call: Call, name: str, rows: list[Row]) -> str:
     param = next(param for param in call.command.params if param.name == name)
     if param.handle is None or not (text.isascii() and text.isdigit()):
         return text
+    if param.kind == "guid" and len(text) == 32:
+        return text  # one that happens to have no letters
     listing, key = param.handle
     shown = call.memory.listings.get(listing, rows)
     number = int(text)
     if not 1 <= number <= len(shown):
-        raise UserError(f"no row {number}, there are {len(shown)}", "give a number of the last listing", NOTHING_FOUND)
+        hint = "give a number of the last listing" + (GUID_HINT if param.kind == "guid" else "")
+        raise UserError(f"no row {number}, there are {len(shown)}", hint, NOTHING_FOUND)
     return str(shown[number - 1].get(key, ""))
 
 

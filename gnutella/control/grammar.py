@@ -242,10 +242,10 @@ def _as_address(param: Param, text: str) -> str:
 
 
 def _as_guid(param: Param, text: str) -> str:
-    if param.handle and text.isascii() and text.isdigit() and len(text) < 10:
+    if param.handle and text.isascii() and text.isdigit() and len(text) < 10 and (text == "0" or text[0] != "0"):
         return text
     if len(text) != 32 or not all(char in "0123456789abcdefABCDEF" for char in text):
-        raise ValueError("is no GUID of 32 hexadecimal digits")
+        raise ValueError(("is no row number and" if param.handle else "is") + " no GUID of 32 hexadecimal digits")
     return text.lower()
 
 

@@ -473,3 +473,13 @@ def test_trace_lists_queries_and_tells_one(house: House) -> None:
     assert '"words":"a"' in replies[1]
     assert replies[3].startswith('250-{"time":1700000000.25,"step":"sent"')
     assert replies[5].startswith("551 no trace of ffff")
+
+
+def test_digits_that_name_no_traced_query_are_told_what_would(house: House) -> None:
+    protocol, line = house.machine()
+    protocol.dataReceived(b"trace 00\ntrace 12\ndisconnect 12\ntrace " + b"1" * 32 + b"\n")
+    replies = line.said().splitlines()
+    assert replies[0].startswith("564 ") and "no GUID of 32 hexadecimal digits" in replies[0]
+    assert replies[1].startswith("551 no row 12, there are 0") and "32 hexadecimal digits" in replies[1]
+    assert replies[2].startswith("551 no row 12, there are 0") and "hexadecimal" not in replies[2]
+    assert replies[3].startswith("551 no trace of 1111")
