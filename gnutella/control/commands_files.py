@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from gnutella.control.commands_peers import ANONYMOUS, ROOM_EVERY, from_handle, refuse_anonymous
@@ -39,12 +40,19 @@ TRANSFER_COLUMNS = (
     Column("state", width=12, meaning="locating, queued, transferring, verifying, done, paused, failed or cancelled"),
     Column("name", width=32, flexible=True),
     Column("size", "size", meaning="bytes"),
-    Column("downloaded", "size", "got", default=0, meaning="verified or received bytes; of an upload: sent"),
+    Column("downloaded", "size", "got", default=0, meaning="verified or received bytes"),
     Column("speed", "rate", default=0, meaning="bytes a second"),
     Column("sources", "number", default=0),
     Column("eta_s", "duration", "left", meaning="seconds until it is done; null when unknown"),
     Column("path", in_table=False, default="", meaning="where the finished file is"),
     Column("error", flexible=True, default="", meaning="why it failed or waits"),
+)
+_GOT = replace(next(c for c in TRANSFER_COLUMNS if c.key == "downloaded"), in_table=False, meaning="the same as `sent`")
+UPLOAD_COLUMNS = (
+    *(_GOT if column.key == _GOT.key else column for column in TRANSFER_COLUMNS),
+    Column("sent", "size", default=0, meaning="bytes of the file that this peer got on this connection"),
+    Column("address", width=21, default=""),
+    Column("vendor", in_table=False, default=""),
 )
 DIRECTORY = Param("directory", "a directory; all files in and below it", "directory", "DIR", required=True)
 DOWNLOAD = Param("id", "number of the download, as `downloads` shows it", "number", "ID", required=True)
@@ -289,11 +297,7 @@ COMMANDS: tuple[Command, ...] = (
         "upload.list",
         (("uploads",), ("upload", "list")),
         "what others fetch from here",
-        columns=(
-            *TRANSFER_COLUMNS,
-            Column("address", width=21, default=""),
-            Column("vendor", in_table=False, default=""),
-        ),
+        columns=UPLOAD_COLUMNS,
         run=run_uploads,
         empty="no uploads",
     ),

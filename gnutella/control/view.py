@@ -192,5 +192,5 @@ class NodeView(Protocol):
         ...
 
     def uploads(self) -> Sequence[Row]:
-        """As `downloads`, seen from the other side: `downloaded` counts what the peer has; and address, vendor."""
+        """As `downloads`, seen from the other side: `downloaded` and `sent` are both what the peer got; address, vendor."""
         ...

@@ -463,7 +463,8 @@ class UploadConnection(Protocol):
             "state": self._phase.value,
             "name": file.name,
             "size": file.size,
-            "downloaded": self._sent,
+            "downloaded": self._sent,  # the promised key of both lists
+            "sent": self._sent,
             "speed": round(self.speed),
             "sources": 1,
             "eta_s": round(self._left / self.speed) if self.speed >= 1 else None,

@@ -24,7 +24,7 @@ PROMISED = {
     "peer.browse": "hit name size urn tth hops vendor magnet sources",
     "download.add": "id state name size downloaded speed sources eta_s path error",
     "download.list": "id state name size downloaded speed sources eta_s path error",
-    "upload.list": "id state name size downloaded speed sources eta_s path error",
+    "upload.list": "id state name size downloaded speed sources eta_s path error sent address",
     "query.trace": "time step link reason",
 }
 
@@ -33,6 +33,14 @@ PROMISED = {
 def test_the_promised_keys_come_in_the_promised_order(name: str) -> None:
     promised = PROMISED[name].split()
     assert list(by_name(name).complete({}))[: len(promised)] == promised
+
+
+def test_the_table_of_uploads_says_sent_where_that_of_downloads_says_got() -> None:
+    headings = {
+        name: {column.heading for column in by_name(name).columns if column.in_table} & {"got", "sent"}
+        for name in ("download.list", "upload.list")
+    }
+    assert headings == {"download.list": {"got"}, "upload.list": {"sent"}}
 
 
 def test_a_row_keeps_what_it_has_beyond_the_columns() -> None:

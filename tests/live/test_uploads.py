@@ -234,6 +234,7 @@ async def test_slots_in_total_and_for_each_host_are_503_with_a_time(reactor: Any
         response, _ = await server.ask(f"GET {server.urn} HTTP/1.1\r\n\r\n")
         assert response.status == 503 and server.node.drops[DropReason.UPLOAD_SLOTS] == 1
         row = server.node.transfers.uploads()[0]
+        assert row["sent"] == row["downloaded"] and 0 < int(str(row["sent"])) < int(str(row["size"]))
         assert (row["state"], row["name"], row["size"]) == ("transferring", NAME, len(DATA))
         first.transport.abortConnection()
         await until(reactor, lambda: not server.node.transfers.uploads())
