@@ -134,6 +134,9 @@ class DropReason(Enum):
         member.meaning = meaning
         return member
 
+    #: Members are equal to nothing but themselves; the hash of Enum would be a call of Python code for each drop counted.
+    __hash__ = object.__hash__
+
 
 def describe() -> list[tuple[str, int, int, str]]:
     """Rows (label, Bye code, HTTP status, meaning) for the documentation table, in order of definition."""

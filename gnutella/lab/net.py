@@ -21,6 +21,7 @@ from gnutella.errors import LocalMisuse
 from gnutella.lab import chance
 from gnutella.lab.clock import Clock
 from gnutella.lab.end import End, messages_in
+from gnutella.lab.heads import Heads
 from gnutella.lab.joining import Handshake
 from gnutella.lab.node import LabNode, Search
 from gnutella.lab.quest import Quest
@@ -64,7 +65,9 @@ class Network:
         self.seed = seed
         self.clock = Clock()
         self.record = Record(keeps=keeps_events)
-        self.watch = Watch(is_strict=is_strict)
+        #: Headers and GUIDs, each read and kept once for all nodes.
+        self.heads = Heads()
+        self.watch = Watch(self.heads, is_strict=is_strict)
         self.nodes: dict[str, LabNode] = {}
         self.routing = routing or RoutingSettings(trace="off")
         self.line = line or Line()
@@ -109,7 +112,9 @@ class Network:
             raise LocalMisuse(f"node {name!r} exists")
         address = Address(f"10.{number + 1 >> 16}.{number + 1 >> 8 & 255}.{number + 1 & 255}", 6346)
         rng = chance.source(self.seed, "node", name)
-        node = LabNode(name, number, address, Catalog.build(files), routing or self.routing, rng)
+        node = LabNode(
+            name, number, address, Catalog.build(files), routing or self.routing, rng, self.heads.__getitem__
+        )
         node.is_leaf, node.is_firewalled = is_leaf, is_firewalled
         if query_generation is not None:
             node.query_generation = query_generation
@@ -363,7 +368,7 @@ class Network:
         ends, clock = node.ends, self.clock
         for action in actions:
             if type(action) is Flood:
-                data, now = action.data, clock.now
+                data, now = self.heads.same(action.data), clock.now
                 for link in action.links:
                     end = ends[link]
                     if end.stream is None:

@@ -18,6 +18,7 @@ from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived, HitReceived, HostLearned, PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hosts import HostCache
+from gnutella.routing.relay import ReadHeader
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.routing.seams import Library
 from gnutella.settings import RoutingSettings
@@ -51,6 +52,7 @@ class LabNode:
 
     __slots__ = (
         "_down_counters",
+        "_read_header",
         "address",
         "catalog",
         "closes",
@@ -78,7 +80,14 @@ class LabNode:
     router: Router
 
     def __init__(
-        self, name: str, number: int, address: Address, catalog: Catalog, settings: RoutingSettings, rng: Random
+        self,
+        name: str,
+        number: int,
+        address: Address,
+        catalog: Catalog,
+        settings: RoutingSettings,
+        rng: Random,
+        read_header: ReadHeader,
     ) -> None:
         self.name = name
         self.number = number
@@ -87,6 +96,7 @@ class LabNode:
         self.library: Library = catalog
         self.settings = settings
         self.rng = rng
+        self._read_header = read_header
         self.servent_id = fresh_guid(rng)
         self.query_generation = QUERY_GENERATION
         self.is_leaf = False
@@ -117,6 +127,7 @@ class LabNode:
             allow_private=True,
             now=now,
             query_generation=self.query_generation,
+            read_header=self._read_header,
         )
         self.router.self.is_firewalled = self.is_firewalled
         self.router.self.accepts_links = not self.is_firewalled

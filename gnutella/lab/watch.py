@@ -23,8 +23,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gnutella.errors import RemoteViolation
+from gnutella.lab.heads import Heads
 from gnutella.lab.life import Life
-from gnutella.protocol.frames import HEADER, frames
+from gnutella.protocol.frames import frames
 from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT
 from gnutella.routing.actions import Action, Flood, Send
 from gnutella.routing.flow import QUEUE_BYTES
@@ -65,7 +66,8 @@ class InvariantBroken(AssertionError):
 class Watch:
     """Sees each chunk that arrives and each list of actions before it is executed."""
 
-    def __init__(self, *, is_strict: bool = True) -> None:
+    def __init__(self, heads: Heads, *, is_strict: bool = True) -> None:
+        self._heads = heads
         self.is_strict = is_strict
         self.lives: dict[bytes, Life] = {}
         self.time = 0.0
@@ -92,7 +94,7 @@ class Watch:
         if len(data) < 23 or end.partial:
             self._pieces(end, data)
             return
-        guid, kind, ttl, hops, length = HEADER.unpack_from(data)
+        guid, kind, ttl, hops, length = self._heads[data]
         if length + 23 != len(data):
             self._pieces(end, data)
             return
@@ -181,7 +183,7 @@ class Watch:
             if type(action) is Flood:
                 data = action.data
                 if action.count == 1:
-                    guid, kind, ttl, hops, _ = HEADER.unpack_from(data)
+                    guid, kind, ttl, hops, _ = self._heads[data]
                     if kind == 0x80:
                         self._judge_query(node, action.links, guid, ttl, hops)
                     else:

@@ -10,13 +10,14 @@ The rules are those of digest 4.3.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from gnutella.protocol.frames import HEADER, HOPS_AT, TTL_AT, Frame
 from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, QUERY
 from gnutella.protocol.query import MAX_QUERY
 from gnutella.reasons import DropReason
 from gnutella.routing.answers import Answers
-from gnutella.routing.link import Link, wrong_ttl
+from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
 from gnutella.routing.switchboard import OWN, Switchboard
@@ -34,15 +35,29 @@ MAX_ANSWERED_FILES = 64
 MARK = 0x80
 #: Frames are at least this long if they are forwarded: bounds how many entries one chunk adds to the tables.
 _MIN_RELAYED = HEADER_SIZE + MIN_QUERY
+#: TTL and hops as two bytes, for all that is believed of a message.
+_AGED = [[bytes((ttl, hops)) for hops in range(HARD_MAX_TTL + 1)] for ttl in range(HARD_MAX_TTL + 1)]
+#: A chunk up to this length may be a single query that is passed on.
+MAX_LONE = HEADER_SIZE + MAX_RELAYED_QUERY
 
+#: What the header at the start of a chunk says: GUID, kind, TTL, hops, payload length.
+ReadHeader = Callable[[bytes], tuple[Any, ...]]
 Slow = Callable[[Link, Frame, float], None]
 
 
 class Relay:
     """Walks chunks; floods queries; hands all other messages to `others`."""
 
-    def __init__(self, board: Switchboard, paths: ReversePaths, answers: Answers, others: Slow) -> None:
+    def __init__(
+        self,
+        board: Switchboard,
+        paths: ReversePaths,
+        answers: Answers,
+        others: Slow,
+        read_header: ReadHeader = HEADER.unpack_from,
+    ) -> None:
         self._board = board
+        self._read_header = read_header
         self._paths = paths
         self._answers = answers
         self._others = others
@@ -57,6 +72,45 @@ class Relay:
     def set_library(self, library: Library) -> None:
         """Ask this snapshot from now on; an empty one is not asked at all."""
         self._library_answer = library.answer if library.file_count else None
+
+    def lone(self, link: Link, data: bytes, now: float) -> bool:
+        """Treat a chunk that is one everyday query, as `walk` would; False, with nothing done, when it is anything else.
+
+        Most chunks of a link with little traffic are such, and half of the cost of `walk` is for there being more messages.
+        """
+        size, source = len(data), link.id
+        guid, kind, ttl, hops, length = self._read_header(data)
+        if kind != 0x80 or length + 23 != size or not 0 < ttl <= self._max_ttl - hops or not 3 < length < 257:
+            return False
+        board, queries = self._board, self._paths.queries
+        counters = board.counters
+        known = queries.young.get(guid)
+        if known is None:
+            known = queries.old.get(guid)
+        if known is not None:
+            if known in (source, OWN):
+                return False
+            link.dropped += 1
+            counters.drops[DropReason.DUPLICATE] += 1
+        elif data[23] > 127 and data[25]:
+            queries.room(1, now)[0][guid] = source
+            if self._library_answer is not None and (found := self._library_answer(data[23:], MAX_ANSWERED_FILES)):
+                self._answers.reply(link, Frame(guid, kind, ttl, hops, data, 0, size), found, now)
+            if ttl > 1:
+                counters.queries_relayed += len(board.links) > 1  # else there is nobody to forward it to
+                board.flood(link, data[:TTL_AT] + _AGED[ttl - 1][hops + 1] + data[HOPS_AT + 1 :], 1)
+            else:
+                link.dropped += 1
+                counters.drops[DropReason.TTL_SPENT] += 1
+                if board.has_leaves:
+                    board.flood_leaves(link, data[:TTL_AT] + _AGED[1][hops + 1] + data[HOPS_AT + 1 :], 1)
+        else:
+            return False
+        link.rx_messages += 1
+        link.rx_bytes += size
+        counters.messages[QUERY].rx += 1
+        counters.rx_bytes += size
+        return True
 
     def walk(self, link: Link, data: bytes, now: float) -> int:
         """Treat the whole messages of `data`; gives where the incomplete one at the end starts.

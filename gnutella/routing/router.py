@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gnutella.errors import LocalMisuse
-from gnutella.protocol.frames import Frame, missing
+from gnutella.protocol.frames import HEADER, Frame, missing
 from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, PING, PONG, PUSH, QUERY, QUERY_HIT, encode_header
 from gnutella.protocol.message import Pong, Push, Query
 from gnutella.reasons import DropReason
@@ -26,7 +26,7 @@ from gnutella.routing.hits import Hits
 from gnutella.routing.link import Link, LinkInfo
 from gnutella.routing.pings import Pings
 from gnutella.routing.pushes import Pushes
-from gnutella.routing.relay import MAX_RELAYED_QUERY, Relay
+from gnutella.routing.relay import MAX_LONE, MAX_RELAYED_QUERY, ReadHeader, Relay
 from gnutella.routing.reverse import QUERY_GENERATION, ReversePaths
 from gnutella.routing.seams import Chance, Library, LinkExtension, OwnAddress
 from gnutella.routing.signals import Signals
@@ -59,6 +59,7 @@ class Router:
         allow_private: bool,
         now: float = 0.0,
         query_generation: int = QUERY_GENERATION,
+        read_header: ReadHeader = HEADER.unpack_from,
     ) -> None:
         self._board = board = Switchboard(settings, servent_id, rng)
         self._paths = ReversePaths(now, query_generation)
@@ -67,7 +68,7 @@ class Router:
         self._hits = Hits(board, self._paths, allow_private=allow_private)
         self._pushes = Pushes(board, self._paths, allow_private=allow_private)
         self._signals = Signals(board)
-        self._relay = Relay(board, self._paths, self._answers, self._other)
+        self._relay = Relay(board, self._paths, self._answers, self._other, read_header)
         self._relay.set_library(library)
         self._others = {
             PING: self._pings.ping,
@@ -147,6 +148,8 @@ class Router:
                 return []
             data = bytes(source.tail)
             source.tail = bytearray()
+        elif source.is_plain and HEADER_SIZE <= len(data) <= MAX_LONE and self._relay.lone(source, data, now):
+            return self._board.flush()
         for start in range(0, len(data), MAX_BATCH):
             batch = data if len(data) <= MAX_BATCH else bytes(source.tail) + data[start : start + MAX_BATCH]
             walked = self._relay.walk(source, batch, now)

@@ -130,9 +130,8 @@ class Switchboard:
             targets = tuple(link.id for link in self.links.values() if link.blocked_since is None)
         else:
             targets = self.targets(source)
-        others = len(self.links) - (0 if source is None or source.id not in self.links else 1)
         self._flood_to(targets, data, count)
-        if len(targets) < others:
+        if len(targets) < len(self.links) - (source is not None and source.id in self.links):
             self._flood_blocked(source, data, leaves_only=False)
 
     def flood_leaves(self, source: Link, data: bytes, count: int) -> None:
@@ -173,8 +172,9 @@ class Switchboard:
 
     def flush(self) -> list[Action]:
         """The actions since the last flush, in order."""
-        for link_id in list(self._pending):
-            self._flush_link(link_id)
+        if self._pending:
+            for link_id in list(self._pending):
+                self._flush_link(link_id)
         actions, self._actions = self._actions, []
         return actions
 

@@ -59,15 +59,21 @@ def standard_run(seed: int = 3) -> Network:
     return net
 
 
+#: A chunk takes one of these two ways through the relay.
+WAYS = ("walk", "lone")
+
+
 def no_duplicate_check(patch: pytest.MonkeyPatch) -> None:
-    walk = Relay.walk
+    def forgetful(treat: Callable[..., int]) -> Callable[..., int]:
+        def treated(self: Relay, link: Link, data: bytes, now: float) -> int:
+            self._paths.queries.young.clear()
+            self._paths.queries.old.clear()
+            return treat(self, link, data, now)
 
-    def forgetful(self: Relay, link: Link, data: bytes, now: float) -> int:
-        self._paths.queries.young.clear()
-        self._paths.queries.old.clear()
-        return walk(self, link, data, now)
+        return treated
 
-    patch.setattr(Relay, "walk", forgetful)
+    for way in WAYS:
+        patch.setattr(Relay, way, forgetful(getattr(Relay, way)))
 
 
 def seen_guids_forgotten_too_early(patch: pytest.MonkeyPatch) -> None:
@@ -102,16 +108,18 @@ def query_sent_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def spent_query_forwarded(patch: pytest.MonkeyPatch) -> None:
-    walk = Relay.walk
+    def onward(treat: Callable[..., int]) -> Callable[..., int]:
+        def treated(self: Relay, link: Link, data: bytes, now: float) -> int:
+            new = [f for f in frames(data) if f.kind == QUERY and f.ttl == 1 and f.guid not in self._paths.queries]
+            done = treat(self, link, data, now)
+            for frame in new if done else ():
+                self._board.flood(link, frame.passed_on(1, frame.hops + 1), 1)
+            return done
 
-    def onward(self: Relay, link: Link, data: bytes, now: float) -> int:
-        new = [f for f in frames(data) if f.kind == QUERY and f.ttl == 1 and f.guid not in self._paths.queries]
-        walked = walk(self, link, data, now)
-        for frame in new:
-            self._board.flood(link, frame.passed_on(1, frame.hops + 1), 1)
-        return walked
+        return treated
 
-    patch.setattr(Relay, "walk", onward)
+    for way in WAYS:
+        patch.setattr(Relay, way, onward(getattr(Relay, way)))
 
 
 def own_query_relayed(patch: pytest.MonkeyPatch) -> None:
