@@ -97,14 +97,6 @@ def indexed_words(name: str) -> list[bytes]:
     return list(dict.fromkeys([*words, *(word.encode("utf-8", "ignore") for word in joined)]))
 
 
-def is_match(query: Sequence[bytes], name_words: Sequence[bytes]) -> bool:
-    """The matching rule, spelled out; the catalog's index gives the same answer faster."""
-    return bool(query) and all(
-        any(word == other or (len(word) >= MIN_PREFIX and other.startswith(word)) for other in name_words)
-        for word in query
-    )
-
-
 def has_no_urn(extensions: bytes) -> bool:
     """Whether the extensions can hold no hash: neither a URN, nor GGEP u or H (nor WH).  Cheap, for the relay path.
 

@@ -13,9 +13,10 @@ from gnutella.errors import LocalMisuse
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.urn import sha1_urn
 from gnutella.sharing.catalog import MERGE_FACTOR, SMALL_ROWS, Catalog, SharedFile
-from gnutella.sharing.match import indexed_words, is_match, read_query
+from gnutella.sharing.match import indexed_words, read_query
 from gnutella.sharing.segment import MAX_NEWEST
 from gnutella.sharing.wordindex import DENSE_SHARE, FEW_ROWS, MAX_LOOKED_AT, WordIndexBuilder
+from gnutella.testing.matching import is_match
 from gnutella.testing.strategies_sharing import libraries, names, query_payload, query_texts, shared_file
 
 ALL = 10_000

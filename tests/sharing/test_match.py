@@ -15,11 +15,11 @@ from gnutella.sharing.match import (
     Wanted,
     decode_sha1,
     indexed_words,
-    is_match,
     media_of,
     read_query,
     words_of,
 )
+from gnutella.testing.matching import is_match
 from gnutella.testing.strategies_sharing import query_payload
 
 SHA1 = bytes(range(20))
