@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -101,7 +100,3 @@ def guarded(dial: Dial, on_fault: Callable[[], None]) -> Dial:
         return dial(address, guard, timeout_s).addCallback(lambda _: protocol)
 
     return connect
-
-
-#: What tests and callers hand to `connectionLost` for an orderly end.
-ORDERLY_END = Failure(ConnectionDone())

@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
@@ -113,17 +113,3 @@ def _cannot_listen(text: str, option: str, error: BaseException) -> UserError:
         return UserError(f"{option}: {text!r}: not permitted", "choose a port above 1023", os.EX_NOPERM)
     why = getattr(error, "strerror", None) or "cannot be opened"
     return UserError(f"{option}: {text!r}: {why}", "choose an address of this machine", os.EX_UNAVAILABLE)
-
-
-def result_now(deferred: Deferred[Any]) -> Any:
-    """Result of a Deferred that has fired (TCP and UNIX endpoints listen at once); for start-up code before the reactor runs.
-
-    LookupError when it has not fired.
-    """
-    outcome: list[Any] = []
-    deferred.addBoth(outcome.append)
-    if not outcome:
-        raise LookupError("the Deferred has no result yet")
-    if hasattr(outcome[0], "raiseException"):
-        outcome[0].raiseException()
-    return outcome[0]

@@ -116,11 +116,6 @@ def _alternate(text: str, allow_private: bool) -> Address | None:
     return address if is_plausible_peer(address, allow_private=allow_private) else None
 
 
-def format_alternates(addresses: list[Address]) -> str:
-    """The value of an X-Alt field."""
-    return ", ".join(str(address) for address in addresses[:MAX_ALTERNATES])
-
-
 def parse_available(value: str | None, size: int) -> list[Span] | None:
     """X-Available-Ranges of a partial source, sorted as sent and cut to the file; None when it says nothing.
 
@@ -135,11 +130,6 @@ def parse_available(value: str | None, size: int) -> list[Span] | None:
         if start is not None and end is not None and start <= end and start < size:
             spans.append(Span(start, min(end + 1, size)))
     return spans
-
-
-def format_available(spans: list[Span]) -> str:
-    """The value of an X-Available-Ranges field."""
-    return "bytes " + ", ".join(f"{start}-{stop - 1}" for start, stop in spans[:MAX_AVAILABLE]) if spans else "bytes"
 
 
 def parse_content_urns(headers: Headers) -> Urn:

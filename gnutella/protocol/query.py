@@ -20,14 +20,12 @@ from gnutella.protocol.urn import Urn, is_known_scheme, parse_urn
 from gnutella.reasons import DropReason
 from gnutella.units import Address, Guid
 
-#: The flags word has the meaning below; without it the word is a speed of ancient servents.
+#: The flags word has the meaning below; without it the word is a speed of ancient servents.  Three more flags
+#: are not looked at: 0x2000 (wants XML), 0x1000 (guided by a leaf), 0x0200 (can do firewall-to-firewall transfers).
 FLAG_MARK = 0x8000
 FLAG_FIREWALLED = 0x4000
-FLAG_XML = 0x2000
-FLAG_LEAF_GUIDED = 0x1000
 FLAG_GGEP_H = 0x0800
 FLAG_OOB = 0x0400
-FLAG_FIREWALL_TRANSFER = 0x0200
 MASK_MAX_HITS = 0x00FF
 
 #: Largest query that is read; gtk-gnutella closes the link above it (and forwards only up to 256).
@@ -38,8 +36,6 @@ MAX_FORWARDED_QUERY = 256
 MAX_VISIBLE_CHARS = 30
 #: Text of a query that has only URNs.
 URN_ONLY_TEXT = "\\"
-#: Text and length of the query that once asked for everything.
-INDEX_TEXT = "    "
 
 _SEPARATOR = re.compile(rb"[\x00\x1c]")
 

@@ -147,11 +147,6 @@ class SourceBook:
         """Sources that are not dropped."""
         return sum(source.phase is not Phase.DROPPED for source in self._by_key.values())
 
-    def next_retry(self) -> float | None:
-        """When the next resting source may be asked again."""
-        times = [source.retry_at for source in self._by_key.values() if source.phase is Phase.RESTING]
-        return min(times, default=None)
-
     def rest(self, source: Source, now: float, reason: DropReason, wait_s: float | None = None) -> None:
         """Leave a source alone for `wait_s`, or for a time that grows with its failures in a row."""
         if source.phase is Phase.DROPPED:

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 
 from gnutella.errors import Refused, UserError
 from gnutella.network import dial
 from gnutella.network.dial import Dialler
-from gnutella.network.ports import Ports, check_endpoint, parse_endpoint, result_now
+from gnutella.network.ports import Ports, check_endpoint, parse_endpoint
 from gnutella.reasons import DropReason
 from gnutella.testing.aio import async_test, turns, until
 from gnutella.units import Address
@@ -112,18 +111,6 @@ async def test_address_of_another_machine_is_a_readable_error(reactor: Any) -> N
     with pytest.raises(UserError, match="choose an address of this machine") as caught:
         await Ports(reactor).listen(["tcp:0:interface=192.0.2.1"], Greeters(), "--listen")
     assert caught.value.exit_code == os.EX_UNAVAILABLE
-
-
-def test_result_now_gives_a_result_that_is_there() -> None:
-    fired: Deferred[int] = Deferred()
-    fired.callback(3)
-    failed: Deferred[int] = Deferred()
-    failed.errback(KeyError("x"))
-    assert result_now(fired) == 3
-    with pytest.raises(KeyError):
-        result_now(failed)
-    with pytest.raises(LookupError):
-        result_now(Deferred())
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])

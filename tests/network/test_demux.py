@@ -10,16 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from gnutella.network import demux
 from gnutella.network.demux import Doors, PeerPort
-from gnutella.network.guard import ORDERLY_END, Guard
+from gnutella.network.guard import Guard
 from gnutella.reasons import DropReason
 from gnutella.testing import strategies_network as strategies
+
+#: What a protocol hears of an orderly end.
+ORDERLY_END = Failure(ConnectionDone())
 
 TIMEOUT_S = 20.0
 

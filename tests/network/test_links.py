@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,7 +19,6 @@ from twisted.python.failure import Failure
 from gnutella.errors import Refused, UserError
 from gnutella.network import links as links_module
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
-from gnutella.network.guard import ORDERLY_END
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
 from gnutella.network.links import CORK_S, MAX_DIALS_A_TICK, Links
@@ -33,6 +33,9 @@ from gnutella.routing.router import Router
 from gnutella.settings import NetworkSettings, RoutingSettings
 from gnutella.testing.nodes import ListLibrary
 from gnutella.units import Address, Guid
+
+#: What a protocol hears of an orderly end.
+ORDERLY_END = Failure(ConnectionDone())
 
 US = Guid(b"U" * 16)
 

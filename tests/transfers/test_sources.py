@@ -42,7 +42,6 @@ def test_waits_grow_to_a_bound_and_bytes_forgive() -> None:
     book.succeeded(source)
     book.rest(source, 0.0, DropReason.SOURCE_BROKE)
     assert source.retry_at == EARLY_RETRIES_S[0]
-    assert book.next_retry() == EARLY_RETRIES_S[0]
     book.rest(source, 0.0, DropReason.SOURCE_BUSY, 77.0)
     assert source.retry_at == 77.0 and source.failures == 1
     book.wake()
