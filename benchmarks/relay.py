@@ -12,7 +12,7 @@ keep --window queries on the way, which finds the servent's own speed without ov
 
 Leaves (gnutella/testing/leaf_swarm.py) hold --leaf-files files each and tell their routing tables; half of the queries are two
 words of a file that one of them has.  What each leaf got is compared with its files: `leaf_missed` must be 0;
-of the pairs of a query and a leaf without such a file, `leaf_false_positives` is the share in which the leaf got the query though
+of the pairs of a query and a leaf without such a file, `leaf_false_positives` is the share in which the leaf got it though
 it lacks a word, and `leaf_words_apart` that in which it has the words, but in several files, which no table can tell.
 """
 

@@ -18,7 +18,9 @@ READING = re.compile(r'ggep\.get\("([^"]+)"\)|"([^"]+)" in self\.ggep')
 
 
 def test_the_committed_pages_are_what_the_code_says() -> None:
-    assert docs.stale_pages(Path(__file__).resolve().parents[1] / docs.DOCS) == [], "run python -m gnutella.docs and commit what it writes"
+    assert docs.stale_pages(Path(__file__).resolve().parents[1] / docs.DOCS) == [], (
+        "run python -m gnutella.docs and commit what it writes"
+    )
 
 
 def test_the_page_of_messages_has_every_kind_key_and_reason() -> None:

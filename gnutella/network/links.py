@@ -94,7 +94,7 @@ class Links:
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
         doors = Doors(self._incoming, http, giv, tls_server, router.count_drop)
-        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s)
+        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s, leaves=settings.max_leaves)
         #: Links by number once they are open; all of them from their first byte to their last.
         self._open: dict[LinkId, PeerLink] = {}
         self._all: set[PeerLink] = set()

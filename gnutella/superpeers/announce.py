@@ -46,6 +46,8 @@ class Announcer:
         self._told: dict[LinkId, _Told] = {}
         self._table = b""
         self._made_of: tuple[int, int] | None = None
+        #: A merged table takes milliseconds, and leaves come and go.
+        self._made_at = float("-inf")
 
     def set_own(self, hashes: Collection[int]) -> None:
         """What our files answer to (qrp.hashes_of).  Until this is called nobody is told anything."""
@@ -71,11 +73,9 @@ class Announcer:
             if now - told.at >= (0.0 if told.table is None else told.wait_s) and link not in busy
         ]
         version = (self._own_version, merge[0] if merge is not None else 0)
-        if not ready or (version == self._made_of and all(told.table is self._table for _, told in ready)):
-            return []
-        if version != self._made_of:
+        if ready and version != self._made_of and now - self._made_at >= FIRST_WAIT_S:
             self._make(self._own, merge)
-            self._made_of = version
+            self._made_of, self._made_at = version, now
         return self._updates(ready, now)
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -107,7 +107,7 @@ class Announcer:
             if key not in made:
                 made[key] = self._messages(told.table, compress=not told.is_deflated)
             updates.append((link, made[key]))
-            if now - told.at >= self.max_wait_s:
+            if now - told.at >= 2 * self.max_wait_s:
                 told.wait_s = min(FIRST_WAIT_S, self.max_wait_s)
             else:
                 told.wait_s = min(self.max_wait_s, told.wait_s * 2)

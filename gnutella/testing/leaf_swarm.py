@@ -25,8 +25,11 @@ from gnutella.protocol.kinds import PING, QUERY
 from gnutella.protocol.message import encode
 from gnutella.units import Guid
 
-#: Letters of each word, and words that there are.
-LETTERS, VOCABULARY = 13, 3000
+#: Letters of each word.
+LETTERS = 13
+#: Words that there are for each leaf, and how much flatter than Zipf's law they are spread: a query matches as many leaves of
+#: many as of few.
+WORDS_A_LEAF, FLATTER = 30, 0.1
 WORDS_A_FILE = 4
 #: Different texts that `texts` holds.
 TEXTS = 2048
@@ -63,8 +66,8 @@ class LeafSwarm:
 
     def __init__(self, host: str, port: int, count: int, *, seed: int = 1, files: int = 10) -> None:
         rng = Random(seed)
-        words = ["".join(rng.choices(string.ascii_lowercase, k=LETTERS)) for _ in range(VOCABULARY)]
-        weights = [1 / (rank + 10) for rank in range(VOCABULARY)]
+        words = ["".join(rng.choices(string.ascii_lowercase, k=LETTERS)) for _ in range(WORDS_A_LEAF * count)]
+        weights = [1 / (rank + FLATTER * count) for rank in range(len(words))]
         self.leaves: list[Leaf] = []
         self.slots: Counter[int] = Counter()
         for number in range(count):
