@@ -164,5 +164,6 @@ def _linked(host: str, port: int, number: int) -> socket.socket:
 
 
 def _pong(guid: Guid, link: socket.socket) -> bytes:
-    port, host = link.getsockname()[1], socket.inet_aton(link.getsockname()[0])
+    name: tuple[str, int] = link.getsockname()
+    port, host = name[1], socket.inet_aton(name[0])
     return guid + bytes((0x01, 1, 0)) + (14).to_bytes(4, "little") + port.to_bytes(2, "little") + host + bytes(8)
