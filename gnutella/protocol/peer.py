@@ -35,8 +35,8 @@ class Offer:
     """What we say of ourselves.
 
     Routing tables are read and sent in both roles.  Dynamic querying is announced although our own queries are floods: a
-    gtk-gnutella leaf takes no ultrapeer without `X-Dynamic-Querying` or with `X-Degree` below 16, and LimeWire calls a servent without these
-    headers "not good".  Leaves send them as well, as LimeWire's rules for leaves want (digest 1.3).
+    gtk-gnutella leaf takes no ultrapeer without `X-Dynamic-Querying` or with `X-Degree` below 16, and LimeWire calls a servent
+    without these headers "not good".  Leaves send them as well, as LimeWire's rules for leaves want (digest 1.3).
     """
 
     user_agent: str
