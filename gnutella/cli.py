@@ -8,9 +8,10 @@ of the node go to its control socket in machine mode; the few local ones are in 
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from gnutella import __version__
@@ -56,6 +57,8 @@ def _run(argv: list[str]) -> int:
     command, rest = resolve(words, CLI_COMMANDS)
     if command.name == "node.run":
         return _start_daemon(leading.dir, rest)
+    if command.name == "lab.run":
+        return _run_lab(rest)
     order = order_of(command, rest, leading)
     if order is None:
         print("\n".join(help_lines(command, _width())))
@@ -157,6 +160,12 @@ def _width() -> int:
     import shutil
 
     return shutil.get_terminal_size().columns
+
+
+def _run_lab(words: list[str]) -> int:
+    """The lab has verbs and options of its own; the servent does not need it, so it is imported by name."""
+    main: Callable[[list[str]], int] = importlib.import_module("gnutella.lab.cli").main
+    return main(words)
 
 
 def _start_daemon(directory: str | None, options: list[str]) -> int:

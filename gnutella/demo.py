@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from zope.interface import provider
@@ -62,33 +62,56 @@ def main(*, json: bool = False, keep: bool = False, nodes: int = MIN_NODES) -> i
 
 
 def _run(reactor: Any, demo: Demo, keep: bool) -> str:
-    """Run the reactor until the demo is over; what went wrong, or ""."""
+    """Run the reactor until the demo is over; what went wrong, or "".  KeyboardInterrupt if a signal came before the end."""
     wrong: list[str] = []
+    broken_off: list[bool] = []
     unhandled = _watch_log(wrong)
 
     async def play() -> None:
+        has_ended = False
         try:
             await demo.play()
+            has_ended = True
             if keep:
                 demo.show.kept(demo.nodes)
-                await _until_signal(reactor)
+                await Deferred()
         except UserError as error:
             wrong.append(str(error))
+        except CancelledError:
+            broken_off.append(not has_ended)
         finally:
             await demo.stop()
             reactor.stop()
 
     def failed(failure: Any) -> None:
-        if failure.check(BrokenPipeError):  # `gnutella demo | head`: nobody reads any more, and that is fine
-            return
         wrong.append(f"{failure.type.__name__}: {failure.getErrorMessage()}")
 
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(play()).addErrback(failed))
+    def begin() -> None:
+        playing = Deferred.fromCoroutine(play())
+        _on_signal(lambda: reactor.callFromThread(playing.cancel))
+        playing.addErrback(failed)
+
+    # The reactor's own handlers too: without that for SIGCHLD, hash workers may stay behind.
+    reactor.callWhenRunning(begin)
     try:
-        reactor.run(installSignalHandlers=not keep)
+        reactor.run()
     finally:
         globalLogPublisher.removeObserver(unhandled)
+    if any(broken_off):
+        raise KeyboardInterrupt
     return wrong[0] if wrong else ""
+
+
+def _on_signal(call: Callable[[], object]) -> None:
+    """Call once, at the first SIGINT or SIGTERM; further ones are ignored, since the end is short."""
+
+    def ring(*_: object) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        call()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, ring)
 
 
 def _watch_log(wrong: list[str]) -> ILogObserver:
@@ -102,18 +125,6 @@ def _watch_log(wrong: list[str]) -> ILogObserver:
     observer: ILogObserver = observe
     globalLogPublisher.addObserver(observer)
     return observer
-
-
-async def _until_signal(reactor: Any) -> None:
-    stop: Deferred[None] = Deferred()
-
-    def ring(*_: object) -> None:
-        if not stop.called:
-            reactor.callFromThread(stop.callback, None)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, ring)
-    await stop
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gnutella.control.schema import commands_page, events_page, settings_page
+from gnutella.lab.reference import scenario_page
 from gnutella.protocol.ggep_keys import KEYS, PLACES
 from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, MAX_PAYLOAD
 from gnutella.protocol.vendor import KNOWN, VendorMessage
@@ -139,6 +140,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "reference/daemon.md": daemon_page,
     "reference/settings.md": settings_page,
     "reference/events.md": events_page,
+    "reference/scenario.md": scenario_page,
 }
 
 

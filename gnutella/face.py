@@ -53,6 +53,11 @@ class Face:
             return False
         return True if self._node.was_reached else None
 
+    @property
+    def is_reachable_by_udp(self) -> bool | None:
+        """Whether a datagram came that we did not provoke; None while none has."""
+        return True if self._node.was_reached_by_udp else None
+
     def set_config(self, key: str, value: str) -> Awaitable[Row]:
         async def change() -> Row:
             node = self._node
@@ -80,7 +85,7 @@ class Face:
             "listen": node.links.listening,
             "links": node.links.summary(),
             "shared": {"files": catalog.file_count, "bytes": catalog.total_bytes},
-            "reachable": {"tcp": self.is_reachable, "udp": None},
+            "reachable": {"tcp": self.is_reachable, "udp": self.is_reachable_by_udp},
             "ready": node.is_ready,
             "profile": settings.network.profile,
             "hashing": node.library.status()["hashing"],
@@ -101,6 +106,7 @@ class Face:
         async def look() -> Sequence[Row]:
             node = self._node
             listening = node.links.listening
+            datagrams = node.udp.addresses
             reached = self.is_reachable
             is_local = node.config.settings.network.profile == "loopback"
             peers = node.links.summary()["peers"]
@@ -110,6 +116,12 @@ class Face:
                     "ok": bool(listening),
                     "detail": ", ".join(listening) or "closed",
                     "fix": "" if listening else "see network.listen",
+                },
+                {
+                    "name": "UDP port",
+                    "ok": bool(datagrams),
+                    "detail": ", ".join(map(str, datagrams)) or "closed; the log says why",
+                    "fix": "" if datagrams else "stop the program that has it, or choose another network.listen",
                 },
                 {
                     "name": "reachable",
@@ -181,9 +193,9 @@ class Face:
             try:
                 answer = await self._node.transfers.browse(address)
             except Refused as refused:
-                raise UserError(
-                    f"cannot browse {address}: {refused.detail}", "is a servent there?", os.EX_UNAVAILABLE
-                ) from None
+                is_no = refused.reason is DropReason.SOURCE_REFUSED
+                hint = "it allows that seldom, or not at all" if is_no else "is a servent there?"
+                raise UserError(f"cannot browse {address}: {refused.detail}", hint, os.EX_UNAVAILABLE) from None
             return self._node.searches.keep_browse(answer, f"browse {address}")
 
         return Deferred.fromCoroutine(ask())

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.reasons import DropReason
-from gnutella.routing.events import HitReceived, MessageRefused, PushReceived
+from gnutella.routing.actions import Emit
+from gnutella.routing.events import HitReceived, HostLearned, MessageRefused, PushReceived
 from gnutella.routing.seams import Shared
+from gnutella.routing.udp import SeenAs, UdpReached
 from gnutella.sharing.catalog import Catalog
 
 if TYPE_CHECKING:
@@ -67,7 +69,25 @@ class Happenings:
                     detail=event.detail[:MAX_TEXT],
                 )
             case ReachabilityChanged():
-                journal.add("reachability_changed", tcp=node.face.is_reachable, udp=None)
+                self._reachability_changed()
+
+    def udp_event(self, event: object) -> None:
+        """Events of gnutella.routing.udp; hosts that were learned go the way of all pongs."""
+        node = self._node
+        match event:
+            case HostLearned():
+                node.links.execute([Emit(event)])
+            case UdpReached():
+                node.was_reached_by_udp = True
+                self._reachability_changed()
+            case SeenAs():
+                if node.own_address.report(event.reporter, event.host):
+                    node.router.self_changed()
+                    self._reachability_changed()
+
+    def _reachability_changed(self) -> None:
+        face = self._node.face
+        self._node.journal.add("reachability_changed", tcp=face.is_reachable, udp=face.is_reachable_by_udp)
 
     def transfer_event(self, kind: str, data: Mapping[str, object]) -> None:
         """Events of the transfers, by the names of the journal."""

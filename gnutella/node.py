@@ -45,6 +45,7 @@ from gnutella.network.store import DirectoryLock, open_store
 from gnutella.network.tls import PeerTls
 from gnutella.network.transfers import Links as TransferLinks
 from gnutella.network.transfers import Transfers
+from gnutella.network.udp import Udp
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
 from gnutella.protocol.query import FLAG_FIREWALLED, Query
@@ -82,6 +83,8 @@ class Node(Service):
         self.is_ready = False
         #: Whether a peer ever connected to us in this run.
         self.was_reached = False
+        #: Whether a datagram came in this run that we did not provoke.
+        self.was_reached_by_udp = False
         settings = loaded.settings
         self.rng = random.Random(secrets.randbits(128))
         self.journal = Journal(reactor.seconds)
@@ -105,6 +108,7 @@ class Node(Service):
         # Made in _wire, once state.db has told who we are.
         self.router: Router
         self.links: Links
+        self.udp: Udp
         self.library: LibraryService
         self.transfers: Transfers
         self.searches: Searches
@@ -158,6 +162,7 @@ class Node(Service):
         await self.transfers.start()
         self._stages.append(self._stop_links)
         await self.links.listen()
+        self.udp.start(self.links.addresses)
         self.links.start()
         self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
         self.journal.add(
@@ -204,6 +209,7 @@ class Node(Service):
         )
         self.router.self.is_firewalled = settings.network.firewalled
         self.router.self.reads_tls = settings.network.tls
+        self.router.self.can_browse = True
         self.transfers = Transfers(
             self.reactor,
             settings.transfers,
@@ -242,6 +248,16 @@ class Node(Service):
             giv=self.transfers.giv_protocol,
         )
         self.own_words = OwnWords(self.workers, self.router.set_words)
+        self.udp = Udp(
+            self.reactor,
+            settings,
+            self.router,
+            self.links,
+            self.hosts,
+            self.own_address,
+            self.rng,
+            happenings.udp_event,
+        )
         self.searches = Searches(self, self.journal, self.reactor, self.rng, self._found_sources)
 
     def _became_ready(self) -> None:
@@ -278,6 +294,7 @@ class Node(Service):
     async def _stop_links(self) -> None:
         await self._save()
         self.dialler.stop()
+        await self.udp.stop()
         await self.links.stop()
 
     async def _unlock(self) -> None:
@@ -307,7 +324,7 @@ class Node(Service):
     # -- what the parts ask of each other ------------------------------------------------------------------------------
 
     def search(self, query: Query) -> Guid:
-        """searches.Asker: send a query of ours; if nobody can connect to us, those who are in that state too need not answer."""
+        """searches.Asker: send a query of ours; it says when nobody can connect to us: others like us need not answer then."""
         if self.router.self.is_firewalled:
             query = replace(query, flags=query.flags | FLAG_FIREWALLED)
         guid, actions = self.router.search(query, self.reactor.seconds())
@@ -346,6 +363,7 @@ class Node(Service):
         self.config = loaded
         settings = loaded.settings
         self.links.use_settings(settings.network)
+        self.udp.use_settings(settings)
         self.router.use_settings(settings.routing)
         self.library.use_settings(settings.sharing)
         self.transfers.apply(settings.transfers)

@@ -57,6 +57,13 @@ class DropReason(Enum):
     )
     UNKNOWN_KIND = "unknown_kind", 0, 0, "a message kind that we do not know; ignored"
     LEAF_RELAYED = "leaf_relayed", 414, 0, "a leaf passed on somebody else's message"
+    # -- datagrams -----------------------------------------------------------------------------------------------------
+    BAD_DATAGRAM = "bad_datagram", 0, 0, "a datagram that is not one whole message"
+    BOGUS_SOURCE = "bogus_source", 0, 0, "a datagram from an address that cannot be the sender's"
+    NOT_OVER_UDP = "not_over_udp", 0, 0, "a message kind that is not taken over UDP"
+    UDP_RATE = "udp_rate", 0, 0, "more datagrams from one address than are answered or taken in this time"
+    UDP_BUSY = "udp_busy", 0, 0, "more datagrams in all than are answered in this time"
+    UDP_UNSENT = "udp_unsent", 0, 0, "a datagram of ours that the system did not take, or whose host has no address"
     # -- links: closed -------------------------------------------------------------------------------------------------
     MESSAGE_TOO_LARGE = "message_too_large", 400, 0, "a header announced more payload than any message may have"
     TOO_MANY_BAD = "too_many_bad", 501, 0, "more unreadable messages than a working peer sends"

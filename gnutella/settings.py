@@ -25,10 +25,11 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
     #: `leaf` links to 3 to 5 ultrapeers only, tells them what its files answer to, and relays nothing; `ultrapeer` relays for
-    #: others and leads queries to its leaves; `auto` is `ultrapeer` in this version.  A change needs a restart.
+    #: others and leads queries to its leaves; `auto` is `ultrapeer` in this version.
     role: Role = "auto"
-    #: Which addresses are believed: `public` drops private ones, `lan` and `loopback` keep them.  All three find peers by
-    #: `connect`, the host cache, pongs and handshakes only: this version asks no GWebCache, no UDP host cache, no multicast.
+    #: Which addresses are believed, and how peers are found beside `connect`, host cache, pongs and handshakes: `lan` keeps
+    #: private addresses and calls into the local network by multicast; `public` drops private ones and asks UDP host caches;
+    #: `loopback` keeps them and dials only `connect`.  See `[bootstrap]`; GWebCaches are not asked in this version.
     profile: Profile = "lan"
     #: Address told to others in hits, pongs and Listen-IP, as IP or IP:port; empty: found out from the links.
     advertise: str = ""
@@ -53,6 +54,16 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     dial_timeout_s: Seconds = 10.0
     #: What we call ourselves in User-Agent and Server; empty: PyGnutella and the version.
     user_agent: str = ""
+
+
+class BootstrapSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the first peers are found."""
+
+    #: Call into the local network (UDP 234.21.81.1:6347, TTL 1) and answer such calls; with profile `lan` only.
+    multicast: bool = True
+    #: UDP host caches, as host:port, that are asked for hosts while too few are known; `default` stands for a list of the
+    #: public network with profile `public`, and for none with the others.
+    udp_host_caches: tuple[str, ...] = ("default",)
 
 
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -136,6 +147,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """All sections.  `directory` is where everything of one node lives; it is no key of the file."""
 
     network: NetworkSettings = field(default_factory=NetworkSettings)
+    bootstrap: BootstrapSettings = field(default_factory=BootstrapSettings)
     routing: RoutingSettings = field(default_factory=RoutingSettings)
     sharing: SharingSettings = field(default_factory=SharingSettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)

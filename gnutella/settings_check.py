@@ -21,6 +21,8 @@ from gnutella.units import parse_address
 ENDPOINT_PREFIXES = {"tcp": 1, "tcp6": 1, "ssl": 1, "tls": 1, "unix": 1, "systemd": 0, "onion": 0}
 #: Words that switch a door off.
 OFF = "off"
+#: The word that stands for the list of addresses that comes with the program.
+BUILT_IN = "default"
 #: Longest value that is quoted whole in an error.
 MAX_QUOTED = 80
 
@@ -65,6 +67,11 @@ def check_peer(text: str) -> str:
     return text
 
 
+def check_cache(text: str) -> str:
+    """host:port of a UDP host cache, or the word for the built-in ones."""
+    return text if text == BUILT_IN else check_peer(text)
+
+
 def check_advertise(text: str) -> str:
     """IP or IP:port, or empty."""
     if text:
@@ -93,6 +100,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "network.listen": check_endpoint,
     "network.connect": check_peer,
     "network.advertise": check_advertise,
+    "bootstrap.udp_host_caches": check_cache,
     "network.user_agent": check_token_text,
     "control.control": check_door,
     "control.console": check_door,

@@ -47,6 +47,8 @@ RESTART_KEYS = frozenset(
         "network.user_agent",
         "network.advertise",
         "network.dial_timeout_s",
+        "bootstrap.multicast",
+        "bootstrap.udp_host_caches",
         "routing.ping_interval_s",
         "sharing.directories",
         "sharing.share_incoming",

@@ -23,7 +23,7 @@ STATUS_COLUMNS = (
     Column("links", "json", meaning="{ultrapeers, leaves, peers}; peers counts all links"),
     Column("shared", "json", meaning="{files, bytes}"),
     Column(
-        "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; this version opens no UDP port"
+        "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; true once somebody came unasked"
     ),
     Column("ready", "truth", default=False, meaning="the listener is up and the shared files are served"),
     Column("profile", meaning="lan, public or loopback"),
@@ -270,6 +270,15 @@ COMMANDS: tuple[Command, ...] = (
         place="local",
         details="The same as `twist --log-format text gnutella …`.",
         examples=("run --dir ./node --listen tcp:6346 --share ~/Public",),
+    ),
+    Command(
+        "lab.run",
+        (("lab",),),
+        "scripted query tests over many nodes: a scenario file, in virtual time or with real processes",
+        params=(Param("words", "FILE.toml, or compare, trace, fuzz, schema; see `gnutella lab --help`", many=True),),
+        place="local",
+        details="Exit code 1 when an expectation of the scenario failed.",
+        examples=("lab tests/scenarios/line.toml --seed 7",),
     ),
     Command(
         "node.demo",

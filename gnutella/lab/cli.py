@@ -82,7 +82,7 @@ def run_command(words: list[str]) -> int:
 def compare_command(words: list[str]) -> int:
     """One network, several strategies."""
     from gnutella.lab.compare import compare, standard
-    from gnutella.lab.ways import STRATEGIES
+    from gnutella.lab.ways import STRATEGIES, maker_of
 
     parser = _parser("compare")
     parser.add_argument("file", nargs="?")
@@ -94,7 +94,7 @@ def compare_command(words: list[str]) -> int:
     given = parser.parse_args(words)
     names = given.strategies.split(",")
     for name in names:
-        if name not in STRATEGIES:
+        if maker_of(name) is None:
             raise UserError(f"strategy {name!r} is unknown", f"there are {', '.join(STRATEGIES)}")
     if given.file:
         scenario = load(given.file)

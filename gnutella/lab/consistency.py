@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gnutella.lab import scenario as s
-from gnutella.lab.ways import STRATEGIES
+from gnutella.lab.ways import STRATEGIES, maker_of
 from gnutella.reasons import DropReason
 
 #: Stands for any node where an action allows it.
@@ -25,7 +25,7 @@ def faults(scenario: s.Scenario) -> Iterator[str]:
         yield "there are no nodes: give [[node]] tables, or nodes in [topology]"
     if len(set(names)) < len(names):
         yield "two nodes have the same name"
-    if scenario.strategy not in STRATEGIES:
+    if maker_of(scenario.strategy) is None:
         yield f"strategy {scenario.strategy!r} is unknown; there are {', '.join(STRATEGIES)}"
     if scenario.topology.leaves and scenario.topology.kind != "two_tier":
         yield "leaves need the topology two_tier"

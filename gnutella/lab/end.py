@@ -11,8 +11,8 @@ from gnutella.protocol.frames import frames
 from gnutella.units import LinkId
 
 if TYPE_CHECKING:
-    from gnutella.lab.joining import Handshake
     from gnutella.lab.node import LabNode
+    from gnutella.lab.talk import Talk
 
 
 @dataclass(eq=False, slots=True)
@@ -30,8 +30,8 @@ class End:
     #: The router of this side knows the link and gets its bytes.
     is_ready: bool = False
     stream: Stream | None = None
-    #: While the handshake runs, it gets the bytes, not the router.
-    handshake: Handshake | None = None
+    #: While a handshake runs, or on a connection for a transfer, it gets the bytes, not the router.
+    talk: Talk | None = None
     #: An incomplete message at this side.
     partial: bytes = b""
     sent: int = 0

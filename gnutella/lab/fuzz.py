@@ -118,6 +118,9 @@ def _smaller(tables: Tables) -> Iterator[Tables]:
     for fewer in (nodes // 2, nodes - 1):
         if fewer > 1:
             yield {**tables, "topology": {**tables["topology"], "nodes": fewer}}
+    if tables["node"]:
+        yield {**tables, "node": []}
+        yield {**tables, "node": tables["node"][: len(tables["node"]) // 2]}
     for key in ("content", "strategy", "network"):
         if key in tables:
             yield {name: value for name, value in tables.items() if name != key}
@@ -193,6 +196,7 @@ def _action(rng: Random, nodes: int) -> Tables:
             **_text(rng),
         }
     rest: list[Tables] = [
+        {"do": "download", "node": one, "text": chance.pick(rng, _WORDS), "within_s": 0},
         {"do": "publish", "node": one, "files": _files(rng)},
         {"do": "join", "node": chance.pick(rng, (one, "late")), "links": 1 + chance.below(rng, 4)},
         {"do": "leave", "node": one},

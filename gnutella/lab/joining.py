@@ -28,7 +28,7 @@ class Handshake:
         self._net = net
         self._machine = machine
         self._is_incoming = isinstance(machine, Acceptor)
-        end.handshake = self
+        end.talk = self
 
     @classmethod
     def begin(cls, net: Network, dialler: End, listener: End) -> None:
@@ -58,10 +58,13 @@ class Handshake:
         if isinstance(result, HandshakeRefused):
             net.disconnect(end, result.reason.value)
         elif isinstance(result, Established):
-            end.handshake = None
+            end.talk = None
             net.opened(end, _info(end, result.peer, self._is_incoming))
             if result.surplus:
                 net.deliver(end, result.surplus)
+
+    def closed(self, end: End) -> None:
+        """The link never came to be."""
 
 
 def _offer(node: LabNode) -> Offer:

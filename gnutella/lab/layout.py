@@ -32,7 +32,7 @@ class Layout:
 
     def files(self) -> list[list[Content]]:
         """What each node shares."""
-        own = [[Content.of(name) for name in node.files] for node in self.nodes()]
+        own = [[Content.of(name, node.size) for name in node.files] for node in self.nodes()]
         if self._zipf is None or self.scenario.content is None:
             return own
         spread = self._zipf.spread(len(own), self.scenario.content.copies, chance.source(self.seed, "content"))

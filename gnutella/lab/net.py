@@ -28,10 +28,11 @@ from gnutella.lab.record import Record
 from gnutella.lab.strategies import Flooding, IStrategy, begin
 from gnutella.lab.stream import Fault, Line, Stream
 from gnutella.lab.watch import Watch
-from gnutella.lab.ways import STRATEGIES
+from gnutella.lab.ways import maker_of
 from gnutella.protocol.message import Bye, Query, encode
 from gnutella.protocol.query import make_query
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
+from gnutella.routing.events import PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.relay import MAX_ANSWERED_FILES
 from gnutella.settings import RoutingSettings
@@ -71,6 +72,8 @@ class Network:
         self._routes: IStrategy | None = None
         self.deliveries = 0
         self.all_ends: list[End] = []
+        #: Who answers pushes, if there are transfers.
+        self.push_received: Callable[[LabNode, PushReceived], object] | None = None
         self._watches = watch
         self._ends = 0
         self._sides: Mapping[str, int] | None = None
@@ -81,7 +84,10 @@ class Network:
 
     def use(self, name: str) -> None:
         """Ask all questions in the way of that strategy (STRATEGIES) from now on."""
-        self.strategy = strategy = STRATEGIES[name](self)
+        make = maker_of(name)
+        if make is None:
+            raise LocalMisuse(f"there is no strategy {name!r}")
+        self.strategy = strategy = make(self)
         self._routes = strategy if strategy.changes_routes else None
         self.watch.checks_counters = self._routes is None
 
@@ -170,6 +176,14 @@ class Network:
         parted = self._sides is not None and self._sides.get(dialler.name) != self._sides.get(listener.name)
         return dialler.is_up and listener.is_up and not listener.is_firewalled and not parted
 
+    def call(self, dialler: LabNode, listener: LabNode, line: Line, answer: Callable[[End], object]) -> End | None:
+        """A connection that is no link, as transfers use; `answer` gives the listener's side its talk."""
+        if not self.reaches(dialler, listener) or dialler is listener:
+            return None
+        near, far = self._pair(dialler, listener, line)
+        answer(far)
+        return near
+
     def _pair(self, dialler: LabNode, listener: LabNode, line: Line) -> tuple[End, End]:
         ends = []
         for node in (dialler, listener):
@@ -242,6 +256,9 @@ class Network:
         end.is_open = end.is_ready = False
         node = end.node
         node.opening.pop(end.id, None)
+        if end.talk is not None:
+            talk, end.talk = end.talk, None
+            talk.closed(end)
         if node.ends.pop(end.id, None) is not None:
             self.record.note(self.clock.now, node.name, "unlink", f"{end.id} {reason}")
             if node.is_up:
@@ -372,9 +389,9 @@ class Network:
     def deliver(self, end: End, data: bytes) -> None:
         """Bytes reach the side `end`."""
         if not end.is_ready:
-            if end.handshake is not None and end.is_open:
-                end.handshake.receive(end, data)
-            else:
+            if end.talk is not None and end.is_open:
+                end.talk.receive(end, data)
+            elif end.peer.sent:
                 end.peer.lost += messages_in(data)
             return
         node, now = end.node, self.clock.now

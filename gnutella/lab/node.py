@@ -23,6 +23,7 @@ from gnutella.routing.router import LinkInfo, Router
 from gnutella.routing.seams import Library
 from gnutella.settings import RoutingSettings
 from gnutella.sharing.catalog import Catalog, SharedFile
+from gnutella.transfers.upload import UploadSlots
 from gnutella.units import Address, Guid, LinkId
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class LabNode:
         "searches",
         "servent_id",
         "settings",
+        "slots",
     )
 
     router: Router
@@ -100,6 +102,7 @@ class LabNode:
         self.closes: dict[DropReason, int] = {}
         self.pushes: list[PushReceived] = []
         self.hosts = HostCache(MAX_HOSTS)
+        self.slots: UploadSlots | None = None
         self._down_counters: dict[DropReason, int] = {}
 
     def start(self, now: float) -> None:
@@ -184,6 +187,8 @@ class LabNode:
             self.hosts.learn(event.address, now, is_ultrapeer=event.is_ultrapeer, daily_uptime_s=event.daily_uptime_s)
         elif isinstance(event, PushReceived):
             self.pushes.append(event)
+            if net.push_received is not None:
+                net.push_received(self, event)
         elif isinstance(event, ByeReceived):
             end = self.ends.get(event.link)
             if end is not None:

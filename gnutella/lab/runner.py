@@ -9,13 +9,14 @@ want to look on while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from gnutella.lab import chance
 from gnutella.lab import scenario as s
 from gnutella.lab.chance import choose, exponential, pick
 from gnutella.lab.content import shelf
+from gnutella.lab.downloads import SEARCH_S, Download, Downloads
 from gnutella.lab.layout import Layout
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
@@ -53,6 +54,8 @@ class Run:
         self._judged: list[tuple[Quest, s.Expect]] = []
         self._rng = chance.source(seed, "actions")
         self.layout = Layout(scenario, seed)
+        self.downloads = Downloads(self.net, self.layout.line(None))
+        self._due: list[tuple[s.Download, float, Download | None]] = []
         self._keeps = sum(action.times for action in scenario.action if isinstance(action, s.Query)) <= MAX_DETAILED
         self.failures: list[str] = []
         self._populate()
@@ -72,6 +75,7 @@ class Run:
         """What it has come to until now."""
         failures = [line for quest, expect in self._judged for line in expectations(quest, expect)]
         failures += average_expectations(self.quests, self.scenario.expect)
+        failures += self._late_downloads()
         drops = drop_reasons(self.net)
         never = set(self.scenario.never)
         failures += [f"never: {r.value} occurred {n} times" for r, n in drops.items() if r.value in never]
@@ -79,7 +83,7 @@ class Run:
             self.scenario,
             self.seed,
             [quest.row() for quest in self.quests],
-            [],
+            [download.row() for download in self.downloads.all],
             totals(self.net, self.quests),
             failures + self.failures,
             self.net.record.digest(),
@@ -123,6 +127,31 @@ class Run:
         self.quests.append(quest)
         if action.expect is not None:
             self._judged.append((quest, action.expect))
+
+    def _download(self, action: s.Download) -> None:
+        node = self._node(action.node)
+        if node is None:
+            self.failures.append(f"download of {action.text!r}: {action.node} does not run")
+            return
+        quest = self.net.search(node, action.text)
+        self.net.clock.after(SEARCH_S, self._fetch, node, quest, action)
+
+    def _fetch(self, node: LabNode, quest: Quest, action: s.Download) -> None:
+        hit = quest.results.hit(1) if quest.results is not None else None
+        started = self.downloads.add(node, hit) if hit is not None and node.is_up else None
+        if action.within_s:
+            self._due.append((action, quest.asked_at, started))
+
+    def _late_downloads(self) -> Iterator[str]:
+        """A line for each download that is not whole in its time."""
+        for action, asked_at, download in self._due:
+            label = f"download of {action.text!r} by {action.node}"
+            if download is None:
+                yield f"{label}: nothing was found"
+            elif download.state != "done":
+                yield f"{label}: {download.state} {download.error}".rstrip()
+            elif download.ended_at > asked_at + action.within_s:
+                yield f"{label}: took {download.ended_at - asked_at:g} s, expected {action.within_s:g} s"
 
     def _node(self, name: str) -> LabNode | None:
         """The node of that name if it runs; `*` is one that runs."""
@@ -223,6 +252,7 @@ class Run:
         self.net.clock.after(exponential(self._rng, action.mean_up_s), self._go, node, action, until)
 
     _ACTIONS: ClassVar[dict[type, Callable[..., None]]] = {
+        s.Download: _download,
         s.Publish: _publish,
         s.Join: _join,
         s.Leave: _leave,

@@ -122,6 +122,8 @@ class Node(Table, frozen=True):
     name: Name
     #: Names of the files it shares; their bytes follow from their names.
     files: tuple[str, ...] = ()
+    #: Bytes of each of them.
+    size: Annotated[int, Meta(ge=0, le=1 << 26)] = 4096
     #: `leaf` passes nothing on and has one link; `peer` and `ultrapeer` route.
     role: Literal["peer", "ultrapeer", "leaf"] = "peer"
     #: Nobody can connect to it (NAT or firewall); it dials others.

@@ -15,7 +15,7 @@ def check_balance(net: Network) -> None:
     """
     on_way = arrived = sent = lost = 0
     for _, call, arguments in net.clock.waiting():
-        if call == net.deliver and arguments[0].peer.stream is None:
+        if call == net.deliver and arguments[0].peer.stream is None and arguments[0].peer.sent:
             on_way += messages_in(arguments[1])
     for end in net.all_ends:
         if end.stream is None and not end.peer.is_damaged:

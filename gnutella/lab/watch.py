@@ -69,7 +69,6 @@ class Watch:
         self.is_strict = is_strict
         self.lives: dict[bytes, Life] = {}
         self.time = 0.0
-        self.copies = 0
         #: Off when a strategy sends other messages than the routers count.
         self.checks_counters = True
         self._forgotten: dict[bytes, None] = {}
@@ -86,9 +85,9 @@ class Watch:
     def arrived(self, end: End, data: bytes) -> None:
         """A chunk reaches the node of `end`, which will treat it now."""
         if self._fresh:
-            self._fresh = {}
+            self._fresh.clear()
         if self._others:
-            self._others = {}
+            self._others.clear()
         self._has_arrived = True
         if len(data) < 23 or end.partial:
             self._pieces(end, data)
@@ -183,7 +182,10 @@ class Watch:
                 data = action.data
                 if action.count == 1:
                     guid, kind, ttl, hops, _ = HEADER.unpack_from(data)
-                    self._judge(node, action.links, guid, kind, ttl, hops)
+                    if kind == 0x80:
+                        self._judge_query(node, action.links, guid, ttl, hops)
+                    else:
+                        self._judge(node, action.links, guid, kind, ttl, hops)
                 else:
                     for frame in frames(data):
                         self._judge(node, action.links, *frame[:4])
@@ -196,7 +198,6 @@ class Watch:
                     self._judge(node, (action.link,), *frame[:4])
 
     def _judge(self, node: LabNode, links: Sequence[LinkId], guid: bytes, kind: int, ttl: int, hops: int) -> None:
-        self.copies += len(links)
         if kind == QUERY:
             self._judge_query(node, links, guid, ttl, hops)
         elif kind == QUERY_HIT:

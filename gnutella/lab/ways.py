@@ -1,15 +1,30 @@
-"""All strategies by name.  A Twisted plugin that provides IStrategyMaker adds one of its own."""
+"""All strategies by name: our own, and those of Twisted plugins.
+
+A user adds a way to search by an object that provides IStrategyMaker, in a module below `twisted/plugins`; its name may then be
+used in scenario files and in `gnutella lab compare --strategies`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from zope.interface import Attribute, Interface
+
 from gnutella.lab.strategies import ExpandingRing, Flooding, IStrategy
 from gnutella.lab.walks import OneHop, RandomWalks
 
 if TYPE_CHECKING:
     from gnutella.lab.net import Network
+
+
+class IStrategyMaker(Interface):
+    """A plugin: makes a strategy for each network that asks for it."""
+
+    name: str = Attribute("""The name in scenarios and tables.""")
+
+    def make(net: Network) -> IStrategy:
+        """One for that network."""
 
 
 def _all() -> dict[str, Callable[[Network], IStrategy]]:
@@ -22,3 +37,14 @@ def _all() -> dict[str, Callable[[Network], IStrategy]]:
 
 #: Name -> maker; the first is the default.
 STRATEGIES: dict[str, Callable[[Network], IStrategy]] = _all()
+
+
+def maker_of(name: str) -> Callable[[Network], IStrategy] | None:
+    """The maker of that name, our own or a plugin's; None when there is none."""
+    made = STRATEGIES.get(name)
+    if made is None:
+        # Only now: the lab itself needs no Twisted, and looking for plugins takes a while.
+        from twisted.plugin import getPlugins
+
+        made = next((plugin.make for plugin in getPlugins(IStrategyMaker) if plugin.name == name), None)
+    return made

@@ -45,7 +45,7 @@ class Around:
     #: A finished file: path, SHA-1, TTH.
     adopt: Adopt
     #: Whether that run may take a slot now; and what to call when one is free again.
-    may_start: Callable[[DownloadRun], bool]
+    may_start: Callable[[], bool]
     freed: Callable[[], None]
 
 
@@ -85,7 +85,7 @@ class DownloadRun:
             return  # a dial that failed at once; what it leaves to do is done a second later at most
         self._is_pumping = True
         try:
-            self._pump(self.is_busy or self._around.may_start(self))
+            self._pump(self.is_busy or self._around.may_start())
         finally:
             self._is_pumping = False
 

@@ -14,9 +14,11 @@ from enum import Enum
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from gnutella.errors import RemoteViolation
 from gnutella.network.files import SharedHandle
@@ -124,6 +126,7 @@ class Exchange:
             connection.abort()
 
 
+@implementer(IHalfCloseableProtocol)
 class UploadConnection(Protocol):
     """One peer that fetches from us.  Made with the IP it comes from."""
 
@@ -141,6 +144,7 @@ class UploadConnection(Protocol):
         self._is_idle = False  # between two requests, nothing of the next one heard
         self._is_closing = False
         self._is_lost = False
+        self._has_asked_all = False  # its half is closed
         self._handle: SharedHandle | None = None
         self._file: Offered | None = None
         self._vendor = ""
@@ -177,6 +181,15 @@ class UploadConnection(Protocol):
                 self._request(head)
         except RemoteViolation as violation:
             self._refuse(None, violation.reason.http or 400, violation.reason)
+
+    def readConnectionLost(self) -> None:
+        """The peer will ask nothing more, but may wait for what it asked before: `nc -N` for one."""
+        self._has_asked_all = True
+        if self._phase is Phase.HEAD:
+            self._close()
+
+    def writeConnectionLost(self) -> None:
+        """Our half never closes alone."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_lost = True
@@ -269,7 +282,7 @@ class UploadConnection(Protocol):
 
     def _answered(self, request: RequestHead | None) -> None:
         """The answer is with the transport: on to the next request, or the end."""
-        if request is None or not request.keeps_alive:
+        if request is None or not request.keeps_alive or (self._has_asked_all and not self._pipelined):
             self._close()
             return
         self._phase = Phase.HEAD
@@ -289,6 +302,8 @@ class UploadConnection(Protocol):
             self._phase = Phase.HEAD
             rest, self._pipelined = bytes(self._pipelined), bytearray()
             self.dataReceived(data + rest)
+            if self._has_asked_all and self._phase is Phase.HEAD:
+                self._close()  # the rest of that request will not come
 
     # -- files -----------------------------------------------------------------------------------------------------------
 

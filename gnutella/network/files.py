@@ -2,7 +2,8 @@
 
 A partial file is DIR/incomplete/<SHA-1 in base32>.part, as long as the file from the start, so that a full disk shows before
 anything is fetched.  Bytes are written where they belong, straight to the page cache, which outlives a killed process; they
-are forced to the disk once, before the file gets its name.  It gets its name by a hard link, which never replaces anything.
+are forced to the disk once, before the file gets its name.  It gets its name by a hard link, which never replaces anything;
+on another file system (incoming/ on a larger disk) a copy of it does.
 
 Functions that may wait for the disk are called through `Workers`; only `PartialFile.write` runs in the reactor's thread.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from gnutella.protocol.urn import b32encode
 from gnutella.units import format_size
 
 SUFFIX = ".part"
+
+#: Read and written at a time where a finished file must be copied.
+COPY_BYTES = 1024 * 1024
 
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 #: Reasons for which a hard link cannot be made although the names are fine: FAT, some network mounts, some containers.
@@ -134,11 +139,36 @@ def _link(source: Path, target: str) -> None:
     try:
         os.link(source, target)
     except OSError as error:
+        if error.errno == errno.EXDEV:
+            _copy(source, target)
+            return
         if error.errno not in _NO_LINKS:
             raise
-        # Without hard links: take the name first, then put the file over our own empty placeholder.
-        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
-        os.rename(source, target)
+        _move(source, target)
+
+
+def _move(source: str | Path, target: str) -> None:
+    """Without hard links: take the name first, then put the file over our own empty placeholder."""
+    os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o666))
+    os.rename(source, target)
+
+
+def _copy(source: Path, target: str) -> None:
+    """To another file system: a whole copy beside `target` first, hidden so that nobody offers it, then the name."""
+    copy = os.path.join(os.path.dirname(target), f".{source.name}")
+    try:
+        with open(source, "rb") as reader, open(copy, "wb") as writer:
+            shutil.copyfileobj(reader, writer, COPY_BYTES)
+            writer.flush()
+            os.fsync(writer.fileno())
+        try:
+            os.link(copy, target)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            _move(copy, target)
+    finally:
+        Path(copy).unlink(missing_ok=True)
 
 
 def sync_directory(directory: str) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IHandshakeListener, IProtocol
+from twisted.internet.interfaces import IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
+from zope.interface import alsoProvides, implementer
 
 
 @implementer(IHandshakeListener)
@@ -33,6 +33,9 @@ class Guard(Protocol):
     def switch(self, inner: IProtocol, data: bytes) -> None:
         """Hand the connection over to `inner`, with the bytes that were read of it so far."""
         self.inner = inner
+        if IHalfCloseableProtocol.providedBy(inner):
+            # Else Twisted ends the connection when the peer has nothing more to say, answered or not.
+            alsoProvides(self, IHalfCloseableProtocol)
         inner.makeConnection(self.transport)
         if data:
             inner.dataReceived(data)
@@ -50,6 +53,14 @@ class Guard(Protocol):
         completed = getattr(self.inner, "handshakeCompleted", None)
         if completed is not None:
             self._call(completed)
+
+    def readConnectionLost(self) -> None:
+        """The peer closed its half; called only for the sake of an inner protocol that knows what to do then."""
+        self._call(self.inner.readConnectionLost)
+
+    def writeConnectionLost(self) -> None:
+        """Our half is closed; as above."""
+        self._call(self.inner.writeConnectionLost)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._is_over = True

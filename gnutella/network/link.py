@@ -29,6 +29,10 @@ from gnutella.units import Address, Guid, LinkId
 
 #: How long a peer may take to read our last words and close, before the connection is cut; a stop may take 5 s in all.
 CLOSE_TIMEOUT_S = 3.0
+#: Pause between our last block and our ClientHello.  gtk-gnutella takes it for an error when TLS is up after its first try, and
+#: breaks the link: it happens when the ClientHello comes with the block and our Finished is back before it looks again, which
+#: a near node is quick enough for.  If its first try finds nothing to read, all is well.
+TLS_PAUSE_S = 0.1
 #: Writes that may find bytes unsent before a link counts as blocked.  Each carries a batch (MAX_CORKED and one chunk at most),
 #: so this is a burst of 2 MiB; a peer that drains its buffer in between starts anew.
 MAX_LATE_WRITES = 16
@@ -83,6 +87,7 @@ class PeerLink(Connection):
         self._settled = settled
         self._machine: Initiator | Acceptor | None = None
         self._timer: Any = None
+        self._tls_pause: Any = None
         self._inflater: Inflater | None = None
         self._deflater: Deflater | None = None
         self._late_writes = 0
@@ -203,12 +208,18 @@ class PeerLink(Connection):
             self._open(result.surplus)
             return
         self.phase = Phase.TLS
+        self.is_tls = True
+        if self.incoming:
+            self._start_tls(result.surplus)
+        else:
+            self._tls_pause = self._reactor.callLater(TLS_PAUSE_S, self._start_tls, result.surplus)
+
+    def _start_tls(self, surplus: bytes) -> None:
         tls = self._owner.tls
         assert tls is not None  # we offered it
-        self.is_tls = True
         self.transport.startTLS(tls.server if self.incoming else tls.client)
-        if result.surplus:
-            self.transport.protocol.dataReceived(result.surplus)
+        if surplus:
+            self.transport.protocol.dataReceived(surplus)
 
     def handshakeCompleted(self) -> None:
         """TLS is up (Twisted calls this); a link that came inside TLS knows already."""
@@ -364,6 +375,7 @@ class PeerLink(Connection):
             self.transport.loseConnection()
 
     def _stop_timer(self) -> None:
-        timer, self._timer = self._timer, None
-        if timer is not None and timer.active():
-            timer.cancel()
+        for timer in (self._timer, self._tls_pause):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._timer = self._tls_pause = None

@@ -29,7 +29,7 @@ from gnutella.network.link import PeerLink, Phase
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Targets, addresses_in, back_off
+from gnutella.network.targets import Targets, addresses_in, back_off, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -268,8 +268,9 @@ class Links:
         now = self._clock()
         del self._open[link.id]
         self._emit(LinkClosed(link.id, str(link.address), reason, detail))
-        if link.dialled is not None:
-            self._targets.lost(link.dialled, now, now - link.opened_at)
+        self._targets.lost(link.dialled, now, now - link.opened_at)
+        if pause := pause_after(reason, now - link.opened_at):
+            self.hosts.failed(link.address, now, pause)
         self.execute(self.router.link_closed(link.id, now))
 
     # -- what links ask and tell (link.LinkOwner) ------------------------------------------------------------------------
@@ -461,8 +462,9 @@ class Links:
         self._dial_wanted(now)
 
     def _tick_failed(self, failure: Failure) -> None:
-        self.log.failure("the links' clock stopped", failure)
+        self.log.failure("a fault while looking after links", failure)
         self._fault()
+        self._ticks.start(TICK_S, now=False).addErrback(self._tick_failed)
 
     def _dial_wanted(self, now: float) -> None:
         """Fill up to `want_links` from the host cache; a loopback node finds nobody on its own."""

@@ -72,12 +72,14 @@ class Memory:
 
 
 def counts_of(counters: Counters) -> dict[str, int]:
-    """The counts of one run by name: messages_rx_query, bytes_tx, dropped_duplicate, …; zeros are left out."""
+    """The counts of one run by name: messages_rx_query, bytes_tx, queries_relayed, dropped_duplicate, …; zeros are left out."""
     counts = {"bytes_rx": counters.rx_bytes, "bytes_tx": counters.tx_bytes}
     for kind, traffic in counters.messages.items():
         name = KIND_NAMES.get(kind, "other")
         counts[f"messages_rx_{name}"] = traffic.rx
         counts[f"messages_tx_{name}"] = traffic.tx
+    counts["queries_relayed"], counts["queries_answered"] = counters.queries_relayed, counters.queries_answered
+    counts["results_sent"], counts["hits_received"] = counters.results_sent, counters.hits_received
     counts |= {f"dropped_{label}": count for label, count in counters.dropped().items()}
     return {name: count for name, count in counts.items() if count}
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gnutella.errors import UserError
+from gnutella.reasons import DropReason
 from gnutella.units import Address, parse_address
 
 #: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
@@ -21,6 +22,11 @@ GOOD_LIFE_S = 60.0
 #: How long a host that refused us by these codes is left alone (digest 12: 30 min after 4xx, 5 min after 5xx).
 BACK_OFF_4XX_S = 1800.0
 BACK_OFF_5XX_S = 300.0
+#: How long a host of the host cache is left alone whose link ended before GOOD_LIFE_S, and one that the user disconnected.
+EARLY_END_PAUSE_S = 60.0
+USER_PAUSE_S = 1800.0
+#: Ends of links that say nothing against the host.
+_HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED))
 
 
 @dataclass(slots=True)
@@ -57,10 +63,10 @@ class Targets:
         target.due_at = now + min(MAX_WAIT_S, first * 2.0 ** min(target.failures, 16))
         target.failures += 1
 
-    def lost(self, address: Address, now: float, lived_s: float) -> None:
-        """A link to it ended after `lived_s` seconds."""
-        target = self._targets.get(address)
-        if target is None:
+    def lost(self, address: Address | None, now: float, lived_s: float) -> None:
+        """A link to it ended after `lived_s` seconds; None for one that was not dialled."""
+        target = self._targets.get(address) if address is not None else None
+        if address is None or target is None:
             return
         if lived_s >= GOOD_LIFE_S:
             target.failures = 0
@@ -84,3 +90,10 @@ def back_off(code: int) -> float | None:
     if code == 409:
         return None
     return BACK_OFF_4XX_S if 400 <= code < 500 else BACK_OFF_5XX_S
+
+
+def pause_after(reason: DropReason, lived_s: float) -> float:
+    """Seconds for which the host of a link that ended is not dialled without being asked to; 0 for none."""
+    if reason is DropReason.USER_CLOSED:
+        return USER_PAUSE_S
+    return EARLY_END_PAUSE_S if lived_s < GOOD_LIFE_S and reason not in _HARMLESS else 0.0

@@ -227,7 +227,7 @@ class Transfers:
     def _count_busy(self) -> int:
         return sum(run.is_busy for run in self._runs.values())
 
-    def _may_start(self, asking: DownloadRun) -> bool:
+    def _may_start(self) -> bool:
         busy = self._count_busy() if self._busy is None else self._busy
         return busy < self._settings.max_downloads
 

@@ -86,13 +86,14 @@ def make_hits(
     has_uploaded: bool = False,
     speed_kbit: int = 0,
     reads_tls: bool = False,
+    can_browse: bool = False,
     push_proxies: Iterable[Address] = (),
 ) -> list[QueryHit]:
     """Hits for `files`, each with at most 10 records and about 2016 bytes; none for no files.
 
     `address` is where peers reach us; an IPv6 one goes into GGEP 6.  `is_busy`: all upload slots are taken.
     """
-    ggep = _trailer(address, reads_tls, list(push_proxies)[:MAX_OWN_PROXIES])
+    ggep = _trailer(address, reads_tls, can_browse, list(push_proxies)[:MAX_OWN_PROXIES])
     room = MAX_OWN_HIT - FIXED_BYTES - SERVENT_ID_BYTES - 7 - (len(ggep.encode()) if ggep is not None else 0)
     groups: list[list[HitRecord]] = []
     left = 0
@@ -112,8 +113,10 @@ def make_hits(
     ]
 
 
-def _trailer(address: Address, reads_tls: bool, proxies: list[Address]) -> Ggep | None:
+def _trailer(address: Address, reads_tls: bool, can_browse: bool, proxies: list[Address]) -> Ggep | None:
     values: dict[str, bytes] = {}
+    if can_browse:
+        values["BH"] = b""
     if ":" in address.host:
         values["6"] = encode_hosts6([address])[:16]
     if reads_tls:

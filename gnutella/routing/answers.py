@@ -6,7 +6,7 @@ Hits go out with TTL = hops of the query + 5, so that they also come back over a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gnutella import VENDOR_CODE, __version__
 from gnutella.protocol.frames import Frame
@@ -34,7 +34,8 @@ _VENDOR = VENDOR_CODE + bytes((min(_MAJOR, 15) << 4 | min(_MINOR, 15),))
 class Self:
     """What the node says of itself; the edge changes it while it runs.
 
-    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `accepts_links` is whether
+    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `can_browse` that all our
+    files are listed to whoever asks (other servents offer that only where it is said), `accepts_links` is whether
     pongs advertise us to strangers, `daily_uptime_s` is the average a day.
     """
 
@@ -42,6 +43,7 @@ class Self:
     is_busy: bool = False
     has_uploaded: bool = False
     reads_tls: bool = False
+    can_browse: bool = False
     accepts_links: bool = True
     daily_uptime_s: int | None = None
     push_proxies: tuple[Address, ...] = ()
@@ -85,6 +87,7 @@ class Answers:
             has_uploaded=state.has_uploaded,
             speed_kbit=SPEED_KBIT_S,
             reads_tls=state.reads_tls,
+            can_browse=state.can_browse,
             push_proxies=state.push_proxies,
         )
         ttl = min(frame.hops + EXTRA_TTL, HARD_MAX_TTL)
@@ -107,11 +110,13 @@ class Answers:
         return payload
 
     def _make_pong(self, link: Link) -> bytes:
-        ggep: Ggep | None = None
-        if link.info.reads_ggep:
-            values = {"VC": _VENDOR}
-            if self.self.daily_uptime_s is not None:
-                values["DU"] = le_encode(self.self.daily_uptime_s)
-            ggep = Ggep.of(values)
+        pong = self.pong_at(link.info.local_host)
+        return (pong if link.info.reads_ggep else replace(pong, ggep=None)).encode()
+
+    def pong_at(self, local_host: str) -> Pong:
+        """Our pong for a host that reaches us at `local_host`, with what is said of us in every one."""
+        values = {"VC": _VENDOR}
+        if self.self.daily_uptime_s is not None:
+            values["DU"] = le_encode(self.self.daily_uptime_s)
         files = min(self._library.file_count, 0xFFFFFFFF)
-        return Pong(self.address_for(link), files, honest_kbytes(self._library.kbytes), ggep).encode()
+        return Pong(self._own_address(local_host), files, honest_kbytes(self._library.kbytes), Ggep.of(values))

@@ -132,6 +132,11 @@ class Pings:
         self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
         self._schedule(link, now)
 
+    def recent_pongs(self, now: float) -> list[Pong]:
+        """Pongs of the cache, in random order."""
+        payloads = [cached.payload for cached in self.cache.fresh(now)]
+        return [Pong.decode(payload) for payload in sorted(payloads, key=lambda _: self._board.rng.random())]
+
     def tick(self, now: float) -> None:
         """Pings that are due; closes links that are dead."""
         self.cache.tick(now)

@@ -69,6 +69,11 @@ class PongCache:
                 chosen.append(pong)
         return chosen
 
+    def fresh(self, now: float) -> list[CachedPong]:
+        """All that are not too old."""
+        oldest = now - self.life_s
+        return [pong for pong in self._pongs.values() if pong.time >= oldest]
+
     def tick(self, now: float) -> None:
         """Drop what is too old; entries are in order of time."""
         oldest = now - self.life_s

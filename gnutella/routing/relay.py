@@ -142,8 +142,10 @@ class Relay:
             link.rx_messages += new + duplicates
             link.dropped += spent + duplicates
             counters.messages[QUERY].rx += new + duplicates
-            counters.drops[DropReason.DUPLICATE] += duplicates
-            counters.drops[DropReason.TTL_SPENT] += spent
+            if duplicates:
+                counters.drops[DropReason.DUPLICATE] += duplicates
+            if spent:
+                counters.drops[DropReason.TTL_SPENT] += spent
         return new - spent
 
     def _leave(self, link: Link, queries: bytes, forwarded: int, walked: int) -> None:
@@ -153,7 +155,8 @@ class Relay:
         link.rx_bytes += walked
         counters.rx_bytes += walked
         if forwarded and not board.is_leaf:
-            counters.queries_relayed += forwarded
+            if len(board.links) > (link.id in board.links):  # else there was nobody to forward them to
+                counters.queries_relayed += forwarded
             board.flood(link, queries, forwarded)
         if self._last_hop:
             messages, self._last_hop = self._last_hop, []

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable
 from gnutella.errors import LocalMisuse
 from gnutella.protocol.frames import Frame, missing
 from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, PING, PONG, PUSH, QUERY, QUERY_HIT, encode_header
-from gnutella.protocol.message import Push, Query
+from gnutella.protocol.message import Pong, Push, Query
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, TraceStep
 from gnutella.routing.answers import Answers, Self
@@ -165,7 +165,10 @@ class Router:
             walked = self._relay.walk(source, batch, now)
             if source.is_closed:
                 break
-            self._keep_tail(source, batch, walked)
+            if walked < len(batch):
+                self._keep_tail(source, batch, walked)
+            elif source.tail:
+                source.tail = bytearray()
         return self._flush()
 
     def blocked(self, link: LinkId, now: float) -> list[Action]:
@@ -227,6 +230,16 @@ class Router:
         """Ask a servent to connect to us, over the link its hits came from; False when none is known."""
         sent = self._pushes.send(push, now)
         return sent, self._flush()
+
+    # -- for datagrams -------------------------------------------------------------------------------------------------
+
+    def pong_at(self, local_host: str) -> Pong:
+        """Our own pong for a host that reaches us at that IP."""
+        return self._answers.pong_at(local_host)
+
+    def recent_pongs(self, now: float) -> list[Pong]:
+        """Pongs that came over links lately, in random order: hosts that live and take connections."""
+        return self._pings.recent_pongs(now)
 
     # -- what happened -------------------------------------------------------------------------------------------------
 

@@ -12,13 +12,32 @@ from pathlib import Path
 
 from gnutella.protocol.deflate import Deflater
 from gnutella.protocol.frames import frames
-from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES
+from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG
 from gnutella.protocol.thex import serialise
 from gnutella.protocol.tth import Tree, tree_of
+from gnutella.testing.datagrams import ASKS_ALL, STRANGER, ping_datagram, pong_datagram
+from gnutella.units import Guid
 
 _FILE = bytes(i % 251 for i in range(614400))
 #: What the THEX target expects.
 TREE: Tree = tree_of(_FILE)
+
+
+#: What UDP host caches and those who ask them send.
+_DATAGRAMS = [
+    ping_datagram(ASKS_ALL),
+    pong_datagram(
+        Guid(bytes(16)),
+        STRANGER,
+        IPP=bytes(range(1, 61)),
+        IPP_TLS=b"\xa0",
+        UDPHC=b"cache.example",
+        PHC=b"a.example:77\nb.example&tls=1\n",
+        IP=bytes((80, 1, 2, 3, 4, 5)),
+        _6=bytes(range(16)),
+        UP=bytes((1, 30, 5)),
+    ),
+]
 
 
 def _rows(*payloads: bytes) -> bytes:
@@ -111,6 +130,7 @@ def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
         found[KIND_NAMES[wire[16]]].append(wire[HEADER_SIZE:])
     found["header"] = [wire[:HEADER_SIZE] for wire in wires]
     found["router"] = found["stream"]
+    found["datagram"] = [wire for wire in wires if wire[16] in (PING, PONG)] + _DATAGRAMS
     found["catalog"] = found["query"]
     ggep = json.loads((tests / "vectors/ggep.json").read_text())
     found["ggep"] = [bytes.fromhex(vector["hex"]) for vector in ggep["blocks"] + ggep["invalid"]]

@@ -42,10 +42,13 @@ from gnutella.protocol.qrp import MAX_SIZE, RouteTable
 from gnutella.protocol.thex import parse as parse_thex
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
 from gnutella.protocol.vendor import body_of
+from gnutella.routing.udp import Needs, Tellable
+from gnutella.routing.udp_limits import MAX_AMPLIFICATION
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
 from gnutella.superpeers.lookup import asked_by
+from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
 from gnutella.testing.fuzz_seeds import TREE, seeds
 from gnutella.testing.routers import make_router, open_links
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer, parse_address
@@ -309,6 +312,28 @@ def _router(data: bytes) -> None:
     router.tick(700.0)
 
 
+_PEER, _OWN_CACHE = Address("81.2.3.4", 5000), Address("82.1.1.1", 3558)
+_TOLD = tuple(Tellable(Address(f"83.1.1.{n}", 6346), bool(n & 1)) for n in range(1, 13))
+#: The longest answer with packed hosts: header, pong, and a block of ten hosts and all that is said of us.
+_LONGEST_ANSWER = 400
+
+
+def judge_datagram(data: bytes) -> None:
+    """As a stranger's datagram, as a call of the LAN, and with the GUID of a ping of ours; nothing may be raised at all."""
+    for is_call in (False, True):
+        udp = make_datagrams(FakeServent(hosts=_TOLD), allow_private=is_call)
+        answers = sent(udp.receive(data, _PEER, 1.0, is_call=is_call))
+        assert len(answers) + sum(udp.counters.dropped().values()) == 1
+        for answer in answers:
+            packs = not is_call and Ping.decode(data[HEADER_SIZE:]).wants_packed_hosts
+            assert len(answer.data) <= (_LONGEST_ANSWER if packs else MAX_AMPLIFICATION * len(data))
+    for needs in (Needs(True, False, False), Needs(False, True, True)):
+        udp = make_datagrams(caches=[_OWN_CACHE], calls=True)
+        (asked,) = sent(udp.tick(1.0, needs))
+        assert len(udp.receive(asked.data[:16] + data[16:], _OWN_CACHE, 2.0)) <= 64
+        udp.tick(70.0, needs)
+
+
 _CATALOG = Catalog.build(
     SharedFile(index, name, 1000 + index, 0, f"/shared/{name}", bytes([index]) * 20, None, name, "/shared")
     for index, name in enumerate(
@@ -371,6 +396,7 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "thex": (3, _thex),
     "qrp": (1, _qrp),
     "router": (6, _router),
+    "datagram": (4, judge_datagram),
     "catalog": (4, _catalog),
     "telnet": (2, _telnet),
     "command_line": (2, _command_line),

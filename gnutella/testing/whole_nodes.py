@@ -13,7 +13,14 @@ from typing import Any
 
 from gnutella.control.view import HitList
 from gnutella.node import Node, build, start_nodes
-from gnutella.settings import ControlSettings, NetworkSettings, RoutingSettings, Settings, SharingSettings
+from gnutella.settings import (
+    BootstrapSettings,
+    ControlSettings,
+    NetworkSettings,
+    RoutingSettings,
+    Settings,
+    SharingSettings,
+)
 from gnutella.testing.aio import until
 
 
@@ -24,6 +31,7 @@ def node_in(
     share: Sequence[Path] = (),
     network: dict[str, Any] | None = None,
     sharing: dict[str, Any] | None = None,
+    bootstrap: dict[str, Any] | None = None,
     trace: str = "all",
 ) -> Node:
     """A node that listens on a free port and finds nobody by itself; the last arguments are settings of their sections."""
@@ -31,6 +39,7 @@ def node_in(
         network=NetworkSettings(
             **{"listen": ("tcp:0:interface=127.0.0.1",), "profile": "loopback", "tls": False, **(network or {})}
         ),
+        bootstrap=BootstrapSettings(**(bootstrap or {})),
         routing=RoutingSettings(trace=trace),  # type: ignore[arg-type]
         sharing=SharingSettings(
             **{"directories": tuple(map(str, share)), "watch": False, "rescan_s": 0, **(sharing or {})}

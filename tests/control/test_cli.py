@@ -59,7 +59,10 @@ def test_trace_alone_lists_queries() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in CLI_COMMANDS if command.name != "node.run"], ids=lambda c: c.name
+    # The daemon and the lab read their own options.
+    "command",
+    [command for command in CLI_COMMANDS if command.name not in ("node.run", "lab.run")],
+    ids=lambda c: c.name,
 )
 def test_every_command_has_a_parser_and_help(command: object, capsys: pytest.CaptureFixture[str]) -> None:
     from gnutella.control.table import Command
@@ -202,3 +205,10 @@ def test_ctrl_c_and_a_closed_pipe_are_quiet(
 )
 def test_tab_completes_verbs_options_and_types(line: str, text: str, found: list[str]) -> None:
     assert shell.complete(line, text) == found
+
+
+def test_the_lab_gets_its_words_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["lab", "--help"]) == 0
+    assert "gnutella lab FILE.toml [--live]" in read(capsys)[0]
+    assert main(["lab", "no-such-file.toml"]) == 78
+    assert "no-such-file.toml" in read(capsys)[1]

@@ -1,7 +1,7 @@
 """The daemon as its users start it: `twistd -n gnutella` in a process of its own, the command line, raw sockets.
 
-Used by test_daemon.py and test_attacks.py.  In plain processes without a reactor, because nothing here may share anything
-with the code under test.
+Used by test_daemon.py, test_attacks.py and kill9_daemons.py.  In plain processes without a reactor, because nothing here may
+share anything with the code under test.
 """
 
 from __future__ import annotations
@@ -63,7 +63,9 @@ def refused(*words: str, twist: str = "twistd", **environ: str) -> tuple[int, li
 class Daemon:
     """One node.  Free ports on loopback and a console on TCP unless other options are given."""
 
-    def __init__(self, directory: Path, *options: str, command: list[str] | None = None, **environ: str) -> None:
+    def __init__(
+        self, directory: Path, *options: str, command: list[str] | None = None, environ: dict[str, str] | None = None
+    ) -> None:
         self.directory = directory
         self.log = directory.with_name(directory.name + ".log")
         front = command or [str(BIN / "twistd"), "-n", "--pidfile=", "gnutella"]
@@ -74,16 +76,20 @@ class Daemon:
             *("--listen", "tcp:0:interface=127.0.0.1", "--console", "tcp:0:interface=127.0.0.1"),
             *("--profile", "loopback", *options),
         ]
-        self._environ = environment(**environ)
+        self._environ = environment(**(environ or {}))
         self._process: subprocess.Popen[bytes] | None = None
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
-    def start(self) -> Self:
+    def launch(self) -> None:
+        """Start it and do not wait; the log goes on where an earlier process of this node left it."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(
                 self._command, env=self._environ, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
+
+    def start(self) -> Self:
+        self.launch()
         wait_until(lambda: self._process is None or self._process.poll() is not None or self.is_ready(), "it is ready")
         assert self.is_alive, self.logged()
         return self
@@ -145,8 +151,10 @@ class Daemon:
             line.sendall("".join(f"{text}\n" for text in ("mode machine", *lines)).encode())
             line.shutdown(socket.SHUT_WR)
             said = b"".join(iter(lambda: line.recv(65536), b"")).decode().splitlines()
-        first = next(number for number, text in enumerate(said) if text.startswith("250"))
-        return said[first + 1 :]
+        greeted = [number for number, text in enumerate(said) if text.startswith("250")]
+        if not greeted:
+            raise ConnectionRefusedError(f"no console: {said}")
+        return said[greeted[0] + 1 :]
 
     def rows(self, line: str) -> list[dict[str, Any]]:
         """Rows of one command; AssertionError for an error."""

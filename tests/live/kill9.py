@@ -1,6 +1,7 @@
 """A download whose both ends are killed again and again, and the proxy between them that counts what was fetched.
 
-Used by test_kill9.py with a few kills and by benchmarks/kill9.py with many.  Run in plain threads and processes, without a
+Two bare transfer services are killed here, whole daemons in kill9_daemons.py.  Used by test_kill9.py with a few kills and by
+benchmarks/kill9.py with many.  Run in plain threads and processes, without a
 reactor, because nothing here may share anything with the code under test.
 """
 
@@ -184,6 +185,8 @@ class Outcome:
     early: list[str] = field(default_factory=list)
     is_right: bool = False
     is_clean: bool = False
+    #: Lines of either log that nobody may provoke.
+    faults: list[str] = field(default_factory=list)
 
     @property
     def surplus(self) -> int:
@@ -201,7 +204,7 @@ def run(directory: Path, size: int, kills: int, seed: int, upload_kib_s: int, lo
     rng = random.Random(seed)
     directory.mkdir(parents=True, exist_ok=True)
     original = directory / "original.bin"
-    digest = _make(original, size, rng)
+    digest = make_file(original, size, rng)
     up = Node(directory / "up", "--share", str(original), "--upload-kib-s", str(upload_kib_s), "--inline-hashing")
     up.start()
     port = str(up.wait_for("port")["port"])
@@ -226,10 +229,10 @@ def run(directory: Path, size: int, kills: int, seed: int, upload_kib_s: int, lo
             else:
                 down.kill()
                 down.said.clear()
-                outcome.early += [path.name for path in incoming.glob("*") if _sha1(path) != digest]
+                outcome.early += [path.name for path in incoming.glob("*") if sha1_of(path) != digest]
                 down.start()
         row = down.wait_for("state", "done", 120.0)
-        outcome.is_right = _sha1(Path(row["path"])) == digest
+        outcome.is_right = sha1_of(Path(row["path"])) == digest
         outcome.is_clean = len(list(incoming.iterdir())) == 1
     finally:
         for node in (down, up):
@@ -240,7 +243,8 @@ def run(directory: Path, size: int, kills: int, seed: int, upload_kib_s: int, lo
     return outcome
 
 
-def _make(path: Path, size: int, rng: random.Random) -> str:
+def make_file(path: Path, size: int, rng: random.Random) -> str:
+    """Random bytes on the disk; their SHA-1 in hex."""
     digest = hashlib.sha1()
     with open(path, "wb") as file:
         left = size
@@ -253,6 +257,7 @@ def _make(path: Path, size: int, rng: random.Random) -> str:
     return digest.hexdigest()
 
 
-def _sha1(path: Path) -> str:
+def sha1_of(path: Path) -> str:
+    """In hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha1").hexdigest()

@@ -52,11 +52,6 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Dae
     [
         (["--nonsense"], 64, "option --nonsense not recognized"),
         (["--role", "king"], 78, '--role: network.role = \'king\': .*write "auto" or "leaf" or "ultrapeer"'),
-        (["--listen", "tcp:99999"], 78, "--listen"),
-        (["--connect", "nowhere:x"], 78, "--connect: .*no port"),
-        (["--share", "/nonexistent"], 78, "--share.*does not exist"),
-        (["--config", "none.toml"], 78, "--config: no file"),
-        (["--anonymous"], 78, "the relay layer is not installed"),
         (["--dir", "/proc/nope"], 73, "--dir: cannot make"),
     ],
 )
@@ -379,18 +374,14 @@ def test_daemonised_it_leaves_a_pid_file_a_log_and_a_stop_that_works(tmp_path: P
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.parametrize("command", [[str(BIN / "twist"), "gnutella"], [sys.executable, "-m", "gnutella.cli", "run"]])
-def test_twist_and_gnutella_run_start_the_same_daemon(tmp_path: Path, command: list[str]) -> None:
-    with Daemon(tmp_path / "node", command=command) as node:
+def test_gnutella_run_starts_the_same_daemon_with_environment_and_links(
+    pair: tuple[Daemon, Daemon], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "gnutella.cli", "run"]
+    environ = {"GNUTELLA_TRANSFERS_MAX_UPLOADS": "4"}
+    with Daemon(tmp_path / "node", "--connect", pair[1].peer, command=command, environ=environ) as node:
         status: Any = node.status()
-        assert status["ready"] is True and status["profile"] == "loopback"
-        assert node.stop() == STOPPED
-        assert node.faults() == []
-
-
-def test_environment_and_connect_at_start(pair: tuple[Daemon, Daemon], tmp_path: Path) -> None:
-    options = ("--connect", pair[1].peer)
-    with Daemon(tmp_path / "node", *options, GNUTELLA_TRANSFERS_MAX_UPLOADS="4") as node:
-        assert node.status()["limits"]["max_uploads"] == 4
+        assert (status["profile"], status["limits"]["max_uploads"]) == ("loopback", 4)
         wait_until(lambda: [row["address"] for row in node.rows("peers")] == [pair[1].peer], "the link is open")
         assert node.stop() == STOPPED
+        assert node.faults() == []

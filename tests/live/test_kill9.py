@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.live import kill9
+from tests.live import kill9, kill9_daemons
 
 pytestmark = pytest.mark.live
 
@@ -19,3 +19,11 @@ def test_a_download_survives_kills_of_either_end(tmp_path: Path, seed: int) -> N
     assert outcome.is_right and outcome.is_clean and outcome.early == []
     assert sum(outcome.kills.values()) >= 3, "the download ended before it was killed often enough"
     assert 0 <= outcome.surplus <= outcome.bound, outcome
+
+
+def test_whole_daemons_survive_kills_of_either_end(tmp_path: Path) -> None:
+    outcome = kill9_daemons.run(tmp_path, size=12 * MIB + 4321, kills=5, seed=4, upload_kib_s=2048, longest_s=2.0)
+    assert outcome.is_right and outcome.is_clean and outcome.early == []
+    assert all(outcome.kills.values()), "the download ended before both were killed"
+    assert 0 <= outcome.surplus <= outcome.bound, outcome
+    assert outcome.faults == []

@@ -318,6 +318,50 @@ async def test_curl_fetches_resumes_and_saves_under_the_real_name(reactor: Any, 
 
 
 @async_test()
+async def test_a_half_close_ends_the_connection_after_every_answer(reactor: Any, tmp_path: Path) -> None:
+    """Requests in one write and the end at once: the file, the refusal and the tree all arrive; what is half said does not."""
+    async with serving(reactor, tmp_path) as server:
+        tree = f"/uri-res/N2X?{sha1_urn(server.found.sha1)}"
+        whole = "".join(f"GET {target} HTTP/1.1\r\n\r\n" for target in (server.urn, "/get/7/none", tree))
+        for half_said in ("", "GET /get/1/"):
+            client = await server.connect()
+            client.transport.write((whole + half_said).encode())
+            client.transport.loseWriteConnection()
+            await until(reactor, lambda client=client: client.is_closed)  # type: ignore[misc]
+            assert [client.data.count(line) for line in (b"HTTP/1.1 200", b"HTTP/1.1 404")] == [2, 1]
+            assert DATA in client.data and client.data.count(b"HTTP/1.1 ") == 3
+        await until(reactor, lambda: not server.node.transfers.exchange.connections)
+
+
+@async_test()
+async def test_a_half_close_before_a_whole_request_closes(reactor: Any, tmp_path: Path) -> None:
+    async with serving(reactor, tmp_path) as server:
+        for said in ("GE", f"GET {server.urn} HTTP/1.1\r\n", f"GET {server.urn} HTTP/1.1\r\nRange: byt"):
+            client = await server.connect()
+            client.transport.write(said.encode())
+            await until(reactor, lambda: server.node.peer_port.connections == 1)
+            client.transport.loseWriteConnection()
+            await until(reactor, lambda client=client: client.is_closed)  # type: ignore[misc]
+            assert client.data == b""
+
+
+@pytest.mark.realtool
+@pytest.mark.skipif(shutil.which("nc") is None, reason="needs Debian's netcat-openbsd")
+@async_test()
+async def test_nc_that_closes_its_half_gets_the_whole_file(reactor: Any, tmp_path: Path) -> None:
+    async with serving(reactor, tmp_path) as server:
+        address = server.node.address
+        request = f"GET {server.urn} HTTP/1.1\r\n\r\n".encode()
+
+        def ask() -> bytes:
+            command = ["nc", "-N", address.host, str(address.port)]
+            return subprocess.run(command, input=request, capture_output=True, timeout=20, check=True).stdout
+
+        answer = await deferToThread(ask)
+        assert answer.startswith(b"HTTP/1.1 200 ") and answer.endswith(DATA)
+
+
+@async_test()
 async def test_over_tls_the_same_bytes_come_in_blocks(reactor: Any, tmp_path: Path) -> None:
     """sendfile would put plain bytes into an encrypted connection; there, blocks are read and written."""
     async with serving(reactor, tmp_path) as server:

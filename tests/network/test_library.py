@@ -180,6 +180,25 @@ async def test_nothing_is_hashed_twice_even_after_a_restart(tmp_path: Path) -> N
 
 
 @async_test()
+async def test_what_was_rewritten_while_the_node_was_down_is_hashed_anew(tmp_path: Path) -> None:
+    """Neither the same size nor the same time alone makes it the file that was hashed."""
+    first = House(tmp_path)
+    path = first.write("song", "abc")
+    other = first.write("longer", "abc")
+    await first.start()
+    await first.stop()
+    time_ns = path.stat().st_mtime_ns, other.stat().st_mtime_ns
+    path.write_text("xyz")
+    os.utime(path, ns=(time_ns[0] + 1000, time_ns[0] + 1000))
+    other.write_text("abcdef")
+    os.utime(other, ns=(time_ns[1], time_ns[1]))
+    second = await House(tmp_path).start()
+    assert sorted(second.hashers.paths) == ["longer", "song"]
+    assert {file.sha1 for file in second.library.catalog.files} == {hash_bytes(now).sha1 for now in (b"xyz", b"abcdef")}
+    await second.stop()
+
+
+@async_test()
 async def test_a_name_that_is_no_utf_8_is_shared_and_its_hash_kept(tmp_path: Path) -> None:
     house = House(tmp_path)
     raw = os.fsencode(house.share) + b"/caf\xe9 song.mp3"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from gnutella.network import links as links_module
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.guard import ORDERLY_END
 from gnutella.network.introductions import MAX_TOLD
-from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES
+from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
 from gnutella.network.links import CORK_S, MAX_DIALS_A_TICK, Links
 from gnutella.network.own_address import OwnAddresses
-from gnutella.network.targets import BACK_OFF_4XX_S
+from gnutella.network.targets import BACK_OFF_4XX_S, EARLY_END_PAUSE_S, GOOD_LIFE_S, USER_PAUSE_S
+from gnutella.network.tls import PeerTls
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import PING, QUERY, Query, encode
 from gnutella.reasons import DropReason
@@ -309,6 +311,46 @@ def test_refused_host_is_left_alone_and_its_hosts_are_learned() -> None:
     assert [address for address, _, _ in bench.dialler.attempts] == [refuser, refuser]
 
 
+def test_dialler_lets_its_last_block_arrive_before_the_client_hello(tmp_path: Path) -> None:
+    bench = Bench()
+    bench.links.tls = PeerTls(tmp_path)
+    begun: list[Any] = []
+    for is_cut in (False, True):
+        bench.links.connect(Address(f"10.1.1.{1 + is_cut}", 6346)).addErrback(lambda _: None)
+        guard, wire = bench.dialler.succeed()
+        wire.startTLS = begun.append  # type: ignore[attr-defined]
+        bench.answer(guard, headers="Upgrade: TLS/1.0\r\nConnection: Upgrade\r\n")
+        assert wire.sent.endswith(b"Connection: Upgrade\r\n\r\n")
+        bench.clock.advance(TLS_PAUSE_S / 2)
+        assert not begun[1:] and bool(begun) is is_cut
+        if is_cut:
+            guard.connectionLost(ORDERLY_END)
+        bench.clock.advance(TLS_PAUSE_S)
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize(
+    ("end", "life_s", "pause_s"),
+    [("peer", 2.0, EARLY_END_PAUSE_S), ("peer", GOOD_LIFE_S + 1, 0.0), ("user", GOOD_LIFE_S + 1, USER_PAUSE_S)],
+)
+def test_host_whose_link_ended_early_or_by_the_user_is_not_dialled_at_once(
+    end: str, life_s: float, pause_s: float
+) -> None:
+    bench = Bench(profile="lan")
+    address = Address("10.1.1.1", 6346)
+    bench.links.connect(address)
+    guard, _ = bench.dialler.succeed()
+    bench.answer(guard)
+    bench.clock.advance(life_s)
+    if end == "user":
+        bench.links.disconnect(str(address))
+    else:
+        guard.connectionLost(ORDERLY_END)
+    now = bench.clock.seconds()
+    assert bench.hosts.choose(1, now + pause_s) == [address]
+    assert not pause_s or bench.hosts.choose(1, now + pause_s - 1) == []
+
+
 def test_dials_of_one_tick_and_in_all_are_bounded() -> None:
     bench = Bench(want_links=6)
     for n in range(30):
@@ -401,6 +443,26 @@ def test_router_is_ticked_each_second_and_pings_go_out() -> None:
     bench.links.start()
     bench.clock.pump([1.0] * 70)
     assert PING in [frame.kind for frame in frames(b"".join(wire.writes))]
+
+
+def test_a_fault_in_a_tick_is_counted_and_the_next_tick_comes(
+    monkeypatch: pytest.MonkeyPatch, reactor: Any, flush_failures: Callable[..., list[Failure]]
+) -> None:
+    bench = Bench()
+    ticks: list[float] = []
+
+    def tick(now: float) -> list[Any]:
+        ticks.append(now)
+        if len(ticks) == 2:
+            raise ArithmeticError
+        return []
+
+    monkeypatch.setattr(bench.links.router, "tick", tick)
+    bench.links.start()
+    bench.clock.pump([1.0] * 4)
+    assert len(ticks) == 5
+    assert bench.drops(DropReason.INTERNAL_ERROR) == 1
+    assert len(flush_failures(ArithmeticError)) == 1
 
 
 def test_bad_targets_are_a_readable_error() -> None:

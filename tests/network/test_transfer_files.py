@@ -104,6 +104,27 @@ def test_without_hard_links_it_still_replaces_nothing(tmp_path: Path, monkeypatc
     part.close()
 
 
+def test_on_another_file_system_a_copy_gets_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    link = os.link
+
+    def across(source: str | Path, target: str) -> None:
+        if Path(source).parent != Path(target).parent:
+            raise OSError(errno.EXDEV, "another file system")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", across)
+    incoming = tmp_path / "incoming"
+    incoming.mkdir()
+    part = open_partial(tmp_path / "x.part", 3)
+    part.write(b"abc", 0)
+    (incoming / "taken").write_bytes(b"mine")
+    assert not place(part, str(incoming / "taken")) and (incoming / "taken").read_bytes() == b"mine"
+    assert place(part, str(incoming / "free"))
+    assert sorted(path.name for path in incoming.iterdir()) == ["free", "taken"], "and no copy is left"
+    assert (incoming / "free").read_bytes() == b"abc" and not part.path.exists()
+    part.close()
+
+
 def test_after_a_crash_between_name_and_record_the_file_is_recognised(tmp_path: Path) -> None:
     part, target = tmp_path / "x.part", tmp_path / "target"
     assert not find_placed(part, str(target), 3)

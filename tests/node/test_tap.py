@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,28 @@ def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
         parsed("--version")
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith(f"gnutella {__version__}, Twisted ")
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--listen", "tcp:99999"], 78, "--listen: .*no port"),
+        (["--listen", "bogus:1"], 78, "--listen: .*no endpoint kind"),
+        (["--connect", "nowhere:x"], 78, "--connect: .*no port"),
+        (["--share", "/nonexistent"], 78, "--share: .*does not exist"),
+        (["--config", "none.toml"], 78, "--config: no file"),
+        (["--profile", "moon"], 78, "--profile: "),
+        (["--dir", "/dev/null/x"], 73, "--dir: cannot make"),
+    ],
+)
+def test_what_cannot_be_is_one_line_that_names_the_option(
+    words: list[str], code: int, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        makeService(parsed("--dir", str(tmp_path), "--listen", "tcp:0", "--console", "off", *words))
+    said = capsys.readouterr().err
+    assert caught.value.code == code
+    assert said.count("\n") == 1 and re.match(f"gnutella: .*{says}", said), said
 
 
 def test_the_relay_layer_is_refused_while_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

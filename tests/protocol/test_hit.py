@@ -103,6 +103,13 @@ def test_our_trailer_is_what_each_client_reads() -> None:
     assert payload[-23:-16] == VENDOR_CODE + b"\x02\x0c\x01"
 
 
+def test_our_trailer_says_that_our_files_can_be_listed_where_they_can() -> None:
+    payload = payload_of(ours(File(), can_browse=True))
+    assert payload.endswith(VENDOR_CODE + b"\x02\x2c\x21\xc3\x82BH\x40" + ID)
+    assert QueryHit.decode(payload).can_browse
+    assert not QueryHit.decode(payload_of(ours(File()))).can_browse
+
+
 @pytest.mark.parametrize("needs_push", [True, False])
 @pytest.mark.parametrize("is_busy", [True, False])
 @pytest.mark.parametrize("has_uploaded", [True, False])

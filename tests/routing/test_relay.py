@@ -330,6 +330,16 @@ def test_two_searches_have_two_guids() -> None:
     assert first != second
 
 
+def test_queries_count_as_relayed_only_when_there_is_somebody_to_relay_them_to() -> None:
+    router = make_router()
+    open_links(router, 1)
+    router.receive(A, query_bytes(guid=guid_of(1)), 1.0)
+    assert router.counters.queries_relayed == 0
+    router.link_opened(B, LinkInfo("10.1.1.2", OWN_ADDRESS.host), 2.0)
+    router.receive(A, query_bytes(guid=guid_of(2)), 3.0)
+    assert router.counters.queries_relayed == 1
+
+
 # -- bounds ------------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from gnutella.protocol import qrp
@@ -62,7 +64,7 @@ def test_a_table_that_keeps_changing_is_told_less_and_less_often() -> None:
         own.set_own(qrp.hashes_of([f"file{second}"]))
         if own.due(float(second)):
             told.append(second)
-    gaps = [later - earlier for earlier, later in zip(told, told[1:], strict=False)]
+    gaps = [later - earlier for earlier, later in itertools.pairwise(told)]
     assert gaps == [5, 10, 20, 40, 80, 160, 300, 300]
 
 

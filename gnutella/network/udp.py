@@ -1,0 +1,318 @@
+"""The UDP edge: a datagram port beside each TCP port, with the same number; host caches by name; calls into the LAN.
+
+It decides nothing: routing.udp judges each datagram and says what to send.  A UDP port that is taken by another program does
+not keep the node from running: it is logged, and the node lives without it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.protocol import DatagramProtocol
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from gnutella.errors import UserError
+from gnutella.network.datagram_port import open_datagram_port
+from gnutella.network.interfaces import local_host_towards, multicast_interfaces
+from gnutella.network.multicast import LanGroup
+from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
+from gnutella.protocol.message import Pong
+from gnutella.reasons import DropReason
+from gnutella.routing.actions import Emit
+from gnutella.routing.hosts import HostCache
+from gnutella.routing.lan import GROUP
+from gnutella.routing.router import Router
+from gnutella.routing.seams import Chance
+from gnutella.routing.udp import Datagrams, Needs, Tellable, UdpAction
+from gnutella.routing.udp_caches import UdpCaches
+from gnutella.settings import Settings
+from gnutella.settings_check import BUILT_IN
+from gnutella.units import Address, parse_address
+
+TICK_S = 1.0
+#: Datagrams read are at most this long; longer ones are cut, and then are no whole message.
+MAX_DATAGRAM = 4096
+#: Seconds for the name of a host cache.
+RESOLVE_TIMEOUT_S = 10
+#: Addresses of the host cache that must be worth dialling before nobody is asked for more.
+ENOUGH_HOSTS = 8
+#: Seconds for which our own addresses are taken as known.
+LOOK_AGAIN_S = 10.0
+#: Hosts of the host cache that may be told, after those whose pongs came lately.
+_TOLD_POOL = 20
+#: UDP host caches of the public network, as gtk-gnutella has them (digest 5.2).
+PUBLIC_CACHES = (
+    "useast.gnutella.dyslexicfish.net:3558",
+    "uswest.gnutella.dyslexicfish.net:3558",
+    "uk.gnutella.dyslexicfish.net:3558",
+    "au.gnutella.dyslexicfish.net:3558",
+    "1.uhc.gtk-gnutella.nl:19104",
+    "2.uhc.gtk-gnutella.nl:19104",
+)
+
+
+def caches_in(settings: Settings) -> list[Address]:
+    """The caches of `bootstrap.udp_host_caches`; UserError (78) for one that cannot be read."""
+    found: dict[Address, None] = {}
+    for text in settings.bootstrap.udp_host_caches:
+        built_in = PUBLIC_CACHES if settings.network.profile == "public" else ()
+        for one in built_in if text == BUILT_IN else (text,):
+            try:
+                found[parse_address(one)] = None
+            except ValueError as error:
+                raise UserError(f"bootstrap.udp_host_caches: {error}", "write host:port", os.EX_CONFIG) from None
+    return list(found)
+
+
+class LinkCounts(Protocol):
+    """What is asked of the links."""
+
+    @property
+    def addresses(self) -> list[Address]: ...
+    def summary(self) -> dict[str, int]: ...
+
+
+class _UdpPort(DatagramProtocol):
+    """One socket."""
+
+    noisy = False
+
+    def __init__(self, received: Callable[[bytes, Address, Any], None]) -> None:
+        self._received = received
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        self._received(datagram, Address(plain_host(addr[0]), addr[1]), self.transport)
+
+
+class Udp:
+    """All datagrams of one node.  `emit` gets HostLearned, UdpReached and SeenAs."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        router: Router,
+        links: LinkCounts,
+        hosts: HostCache,
+        own_address: OwnAddresses,
+        rng: Chance,
+        emit: Callable[[object], None],
+    ) -> None:
+        self._reactor = reactor
+        self._network = settings.network
+        self._router = router
+        self._links = links
+        self._hosts = hosts
+        self._own_address = own_address
+        self._rng = rng
+        self._emit = emit
+        self._clock: Callable[[], float] = reactor.seconds
+        self._calls = settings.network.profile == "lan" and settings.bootstrap.multicast
+        self._caches = UdpCaches(caches_in(settings), rng)
+        self._group = LanGroup(reactor, self._heard)
+        self._ports: list[Any] = []
+        self._own_hosts: set[str] = set()
+        self._own_hosts_until = float("-inf")
+        self._later: set[Any] = set()
+        self._ticks = LoopingCall(self._tick)
+        self._ticks.clock = reactor
+        self.datagrams: Datagrams | None = None
+
+    # -- life ----------------------------------------------------------------------------------------------------------
+
+    def start(self, addresses: Iterable[Address]) -> None:
+        """Open a port beside each of these TCP ports, and begin to ask around."""
+        for address in addresses:
+            self._open(address)
+        if not self._ports:
+            return
+        self._calls = self._calls and self._caller() is not None and self._group.open()
+        self.datagrams = Datagrams(
+            self,
+            self._caches,
+            self._rng,
+            self._router.counters,
+            allow_private=self._network.profile != "public",
+            now=self._clock(),
+            calls=self._calls,
+        )
+        self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
+
+    async def stop(self) -> None:
+        """Close the ports; what waits to be sent is not sent."""
+        if self._ticks.running:
+            self._ticks.stop()
+        later, self._later = self._later, set()
+        for call in later:
+            call.cancel()
+        self.datagrams = None
+        ports, self._ports = self._ports, []
+        for port in ports:
+            await maybeDeferred(port.stopListening)
+        await self._group.close()
+
+    def use_settings(self, settings: Settings) -> None:
+        """Judge the need for links by other limits from now on."""
+        self._network = settings.network
+
+    @property
+    def addresses(self) -> list[Address]:
+        """IP and number of each open UDP port."""
+        return [Address(host.host, host.port) for host in (port.getHost() for port in self._ports)]
+
+    def _open(self, address: Address) -> None:
+        try:
+            port = open_datagram_port(self._reactor, *address, _UdpPort(self._received), MAX_DATAGRAM)
+        except OSError as error:
+            self.log.warn("no UDP port {address}: {why!r}; going on without it", address=str(address), why=str(error))
+            return
+        self._ports.append(port)
+
+    # -- what comes ----------------------------------------------------------------------------------------------------
+
+    def _received(self, data: bytes, source: Address, port: Any) -> None:
+        if self.datagrams is not None:
+            self._guarded(lambda udp: udp.receive(data, source, self._clock()), port)
+
+    def _heard(self, data: bytes, source: Address, is_neighbour: bool) -> None:
+        """A call of the LAN.  Who is on no network of ours cannot have called with TTL 1."""
+        if not is_neighbour:
+            self._router.count_drop(DropReason.BOGUS_SOURCE)
+            return
+        self._guarded(lambda udp: udp.receive(data, source, self._clock(), is_call=True), self._caller())
+
+    def _guarded(self, work: Callable[[Datagrams], Sequence[UdpAction]], port: Any = None) -> None:
+        if self.datagrams is None:
+            return
+        try:
+            self._execute(work(self.datagrams), port)
+        except Exception:  # noqa: BLE001 - the guard of the port: logged, counted, the next datagram is another one's
+            self.log.failure("a datagram found a fault")
+            self._router.count_drop(DropReason.INTERNAL_ERROR)
+
+    # -- what goes -----------------------------------------------------------------------------------------------------
+
+    def _execute(self, actions: Sequence[UdpAction], port: Any) -> None:
+        """`port` is where answers leave from; None: whichever fits."""
+        for action in actions:
+            if isinstance(action, Emit):
+                self._emit(action.event)
+            elif action.to == GROUP:
+                self._group.call(self._caller(), action.data)
+            elif action.delay_s:
+                self._send_later(action.delay_s, action.to, action.data, port)
+            else:
+                self._send(action.to, action.data, port)
+
+    def _send_later(self, delay_s: float, to: Address, data: bytes, port: Any) -> None:
+        def send() -> None:
+            self._later.discard(call)
+            self._send(to, data, port)
+
+        call = self._reactor.callLater(delay_s, send)
+        self._later.add(call)
+
+    def _send(self, to: Address, data: bytes, port: Any = None) -> None:
+        """To an IP at once, to a name when it is known."""
+        if ":" in to.host or to.host.replace(".", "").isdigit():
+            self._write(to.host, to.port, data, port)
+            return
+
+        def found(host: str) -> None:
+            if self.datagrams is not None:
+                self.datagrams.resolved(host, self._clock())
+                self._write(host, to.port, data, port)
+
+        resolving = self._reactor.resolve(to.host, (RESOLVE_TIMEOUT_S,))
+        resolving.addCallbacks(found, lambda failure: self._unsent(to.host, failure.value))
+
+    def _write(self, host: str, number: int, data: bytes, port: Any) -> None:
+        port = port or self._port_for(host)
+        if port is None:
+            self._unsent(host, None)
+            return
+        is_v6 = ":" in port.getHost().host
+        try:
+            port.write(data, (f"::ffff:{host}" if is_v6 and ":" not in host else host, number))
+        except Exception as error:  # noqa: BLE001 - OSError, and whatever Twisted makes of an address it does not like
+            self._unsent(host, error)
+
+    def _unsent(self, host: str, error: BaseException | None) -> None:
+        self._router.count_drop(DropReason.UDP_UNSENT)
+        self.log.debug("no datagram to {host!r}: {error!r}", host=host, error=str(error))
+
+    def _port_for(self, host: str) -> Any:
+        """A port that can send to this IP."""
+        wants_v6 = ":" in host
+        for port in self._ports:
+            bound = port.getHost().host
+            if (":" in bound) is wants_v6 and is_loopback(bound) <= is_loopback(host):
+                return port
+        return next((port for port in self._ports if port.getHost().host == "::"), None)
+
+    def _caller(self) -> Any:
+        """The port from which calls go out: an IPv4 one that others can reach."""
+        usable = (port for port in self._ports if ":" not in (host := port.getHost().host) and not is_loopback(host))
+        return next(usable, None)
+
+    def _tick(self) -> None:
+        self._guarded(lambda udp: udp.tick(self._clock(), self._needs()))
+
+    def _tick_failed(self, failure: Failure) -> None:
+        self.log.failure("the clock of the UDP port stopped", failure)
+        self._router.count_drop(DropReason.INTERNAL_ERROR)
+
+    def _needs(self) -> Needs:
+        linked = self._links.summary()["peers"]
+        wants_links = linked < self._network.want_links
+        if not wants_links or not len(self._caches):
+            return Needs(False, wants_links, linked == 0)
+        # Hosts that are linked count among those that can be chosen.
+        known = len(self._hosts.choose(linked + ENOUGH_HOSTS, self._clock()))
+        return Needs(known < linked + ENOUGH_HOSTS, wants_links, linked == 0)
+
+    # -- routing.udp.Servent -------------------------------------------------------------------------------------------
+
+    def pong(self, asker: str) -> Pong:
+        """Our pong with the address at which `asker` reaches us."""
+        return self._router.pong_at((local_host_towards(asker) if asker else None) or "127.0.0.1")
+
+    def free_slots(self) -> tuple[int, int] | None:
+        """None for a leaf."""
+        network, links = self._network, self._links.summary()
+        if network.role == "leaf":
+            return None
+        leaves = links["leaves"]
+        return network.max_leaves - leaves, network.max_links - (links["peers"] - leaves)
+
+    def takes_tls(self) -> bool:
+        return self._router.self.reads_tls
+
+    def hosts_to_tell(self, now: float) -> Sequence[Tellable]:
+        """Those whose pongs came lately, then the best of the host cache."""
+        lately = [
+            Tellable(pong.address, pong.ggep is not None and "TLS" in pong.ggep)
+            for pong in self._router.recent_pongs(now)
+        ]
+        known = {host.address for host in lately}
+        return lately + [Tellable(address) for address in self._hosts.to_tell(_TOLD_POOL, exclude=known)]
+
+    def is_own(self, address: Address) -> bool:
+        """Whether we are to be reached there."""
+        own = self._own_address
+        if address.port != own(own.external or "127.0.0.1").port:
+            return False
+        if is_loopback(address.host) or address.host == own.external:
+            return True
+        now = self._clock()
+        if now >= self._own_hosts_until:
+            self._own_hosts = {interface.host for interface in multicast_interfaces()}
+            self._own_hosts_until = now + LOOK_AGAIN_S
+        return address.host in self._own_hosts

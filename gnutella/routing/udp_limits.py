@@ -1,0 +1,68 @@
+"""How many datagrams are answered: so few, and so small, that nobody can use us against a third party.
+
+The source address of a datagram is whatever its sender wrote there, so each answer may go to somebody who never asked.  The
+rules (digest 5.2 and 12): a plain answer is at most twice as long as the ping, and one a second goes to one source; the longer
+answer with packed hosts goes out once a minute; all answers together have a cap.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+from gnutella.reasons import DropReason
+from gnutella.routing.seen import Generations
+from gnutella.units import Address
+
+#: Seconds between two plain answers to one source, and between two with packed hosts (gtk-gnutella; digest 5.2).
+PLAIN_GAP_S = 1.0
+PACKED_GAP_S = 60.0
+#: A plain answer is at most this many times as long as the ping (digest 12).
+MAX_AMPLIFICATION = 2
+#: Answers of all kinds a second, on average and at once (our own numbers): at 250 bytes each, 100 kbit/s.
+ANSWERS_PER_S = 50.0
+ANSWER_BURST = 100.0
+#: Sources noted in a generation of PACKED_GAP_S; only answered ones are noted, and there are never more than this.
+MAX_SOURCES = int(ANSWERS_PER_S * PACKED_GAP_S + ANSWER_BURST)
+#: An IPv6 host has this prefix for itself; counting single addresses would limit nobody.
+_IPV6_PREFIX = 64
+
+
+def source_key(source: Address) -> str:
+    """What counts as one source: an IPv4 address, an IPv6 network; on loopback, where whole test networks live, a port."""
+    if source.host.startswith("127.") or source.host == "::1":
+        return str(source)
+    if ":" in source.host:
+        return str(ipaddress.ip_network((source.host, _IPV6_PREFIX), strict=False))
+    return source.host
+
+
+class AnswerLimits:
+    """Says whether a ping may be answered now.  A generation is as long as the longest gap, so none is forgotten early."""
+
+    def __init__(self, now: float) -> None:
+        self._plain: Generations[str, float] = Generations(MAX_SOURCES, PACKED_GAP_S, now)
+        self._packed: Generations[str, float] = Generations(MAX_SOURCES, PACKED_GAP_S, now)
+        self._tokens = ANSWER_BURST
+        self._tokens_at = now
+
+    def refusal(self, key: str, now: float, *, packed: bool) -> DropReason | None:
+        """Take one answer for the source `key` (see `source_key`); the reason when there is none to be had."""
+        table, gap_s = (self._packed, PACKED_GAP_S) if packed else (self._plain, PLAIN_GAP_S)
+        last = table.get(key)
+        if last is not None and now - last < gap_s:
+            return DropReason.UDP_RATE
+        self._tokens = min(ANSWER_BURST, self._tokens + max(0.0, now - self._tokens_at) * ANSWERS_PER_S)
+        self._tokens_at = now
+        if self._tokens < 1.0:
+            return DropReason.UDP_BUSY
+        self._tokens -= 1.0
+        table.put(key, now, now)
+        return None
+
+    def tick(self, now: float) -> None:
+        """Forget sources whose gap is over."""
+        self._plain.tick(now)
+        self._packed.tick(now)
+
+    def __len__(self) -> int:
+        return len(self._plain) + len(self._packed)
