@@ -2,12 +2,18 @@
 
     python benchmarks/relay.py                                  # our own node, started here on loopback
     python benchmarks/relay.py --queries 5000000                # is memory flat?
+    python benchmarks/relay.py --leaves 100                     # and leaves with files, tables and matching queries
     python benchmarks/relay.py --host H --port P --pid PID      # any other servent
 
 The neighbours are real ones as far as the servent can tell: they shake hands as ultrapeers, uncompressed, answer pings, and
 send distinct queries (GUID and words) of equal size.  What comes out at the others is walked frame by frame and compared with
 what went in; nothing may be lost.  CPU is user + system time of the servent's process, from /proc.  Without --rate the senders
 keep --window queries on the way, which finds the servent's own speed without overrunning it.
+
+Leaves (gnutella/testing/leaf_swarm.py) hold --leaf-files files each and tell their routing tables; half of the queries are two
+words of a file that one of them has.  What each leaf got is compared with its files: `leaf_missed` must be 0;
+of the pairs of a query and a leaf without such a file, `leaf_false_positives` is the share in which the leaf got it though
+it lacks a word, and `leaf_words_apart` that in which it has the words, but in several files, which no table can tell.
 """
 
 from __future__ import annotations
@@ -22,7 +28,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
+
+from gnutella.testing.leaf_swarm import LeafSwarm
 
 HEADER = 23
 PING, QUERY = 0x00, 0x80
@@ -47,12 +56,30 @@ _WORDS = HEADER + 2 + TEXT.index(b"%")
 class Chunks:
     """Chunks of distinct queries, each made from the one before by writing the columns that hold its number."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, texts: list[bytes] | None = None) -> None:
         self._buffer = bytearray().join(query(0, index) for index in range(size))
         self._size = size
+        self._texts = texts
+        self.asked: Counter[bytes] = Counter()
         self.made = 0
 
+    def _with_texts(self, texts: list[bytes]) -> bytes:
+        """The texts are taken in turn; only the GUIDs number the queries."""
+        buffer, size = self._buffer, self._size
+        for column, byte in enumerate(self.made.to_bytes(4, "big")):
+            buffer[column::SIZE] = bytes((byte,)) * size
+        at = self.made * size % len(texts)
+        chosen = (texts + texts)[at : at + size]
+        for index, text in enumerate(chosen):
+            start = index * SIZE + HEADER + 2
+            buffer[start : start + len(text)] = text
+        self.asked.update(chosen)
+        self.made += 1
+        return bytes(buffer)
+
     def next(self) -> bytes:
+        if self._texts:
+            return self._with_texts(self._texts)
         buffer, number = self._buffer, self.made
         for column, byte in enumerate(number.to_bytes(4, "big")):
             buffer[column::SIZE] = bytes((byte,)) * self._size
@@ -184,15 +211,25 @@ class Run:
         self.sent_by = dict.fromkeys(self.neighbours, 0)
         self.sums_by = dict.fromkeys(self.neighbours, 0)
         self.sum = 0
-        self.chunks = Chunks(self.chunk)
+        idle_mib = self.process.rss_mib()
+        self.swarm = LeafSwarm(host, port, options.leaves, files=options.leaf_files)
+        self.swarm.tell_tables()
+        self.chunks = Chunks(self.chunk, self.swarm.texts if options.leaves else None)
         self._epoll = select.epoll()
         self._by_fd = {n.socket.fileno(): n for n in self.neighbours}
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
+        for fd in self.swarm.sockets:
+            self._epoll.register(fd, select.EPOLLIN)
+        self.settle(1.0 + options.leaves / 200)
+        self.leaf_kib = (self.process.rss_mib() - idle_mib) * 1024 / max(1, options.leaves)
 
     def poll(self, timeout_s: float) -> None:
         for fd, _ in self._epoll.poll(timeout_s):
-            self._by_fd[fd].read()
+            if fd in self._by_fd:
+                self._by_fd[fd].read()
+            else:
+                self.swarm.read(fd)
         for neighbour in self.neighbours:
             if neighbour.unsent:
                 neighbour.write()
@@ -224,7 +261,7 @@ class Run:
                 self._send()
             is_behind = self.chunks.made < self.chunk_count and self._may_send(started)
             self.poll(0 if is_behind else 0.001 if self.chunks.made < self.chunk_count else 0.1)
-            count = sum(n.queries for n in self.neighbours)
+            count = sum(n.queries for n in self.neighbours) + self.swarm.received
             done = min(
                 (self.chunks.made * self.chunk - max(self.expected(n) - n.queries for n in self.neighbours))
                 // self.chunk,
@@ -237,6 +274,7 @@ class Run:
             if count != last_count:
                 last_progress, last_count = now, count
             if self.chunks.made == self.chunk_count and all(n.queries >= self.expected(n) for n in self.neighbours):
+                self.settle(0.5)  # what is still on its way to leaves
                 break
             if now - last_progress > 5.0:
                 break  # what has not come by now is lost
@@ -260,6 +298,7 @@ class Run:
         received = sum(n.queries for n in self.neighbours)
         intact = all(n.checksum == self.sum - self.sums_by[n] for n in self.neighbours)
         return {
+            **self._report_of_leaves(),
             "neighbours": len(self.neighbours),
             "senders": len(self.senders),
             "query_bytes": SIZE,
@@ -278,8 +317,24 @@ class Run:
             "generator_cpu_share": round(own_cpu_s / seconds, 2),
         }
 
+    def _report_of_leaves(self) -> dict[str, object]:
+        swarm = self.swarm
+        if not swarm.leaves:
+            return {}
+        verdict = swarm.verdict(self.chunks.asked)
+        return {
+            "leaves": len(swarm.leaves),
+            "leaf_table_slots": dict(swarm.slots),
+            "leaf_deliveries_per_query": round(swarm.received / self.total, 2),
+            "leaf_due": verdict.due,
+            "leaf_missed": verdict.missed,
+            "leaf_false_positives": round(verdict.falsely / max(1, verdict.pairs), 6),
+            "leaf_words_apart": round(verdict.in_vain / max(1, verdict.pairs), 6),
+            "kib_per_idle_leaf": round(self.leaf_kib, 1),
+        }
 
-def start_own_node(directory: str) -> tuple[subprocess.Popen[bytes], int]:
+
+def start_own_node(directory: str, leaves: int) -> tuple[subprocess.Popen[bytes], int]:
     """A daemon as a user starts it, on a free port, in a directory of its own."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -295,7 +350,9 @@ def start_own_node(directory: str) -> tuple[subprocess.Popen[bytes], int]:
         "off",
     ]
     with Path(directory, "log").open("wb") as log:
-        process = subprocess.Popen([sys.executable, "-m", "twisted", "gnutella", *options], stdout=log, stderr=log)
+        environment = {**os.environ, "GNUTELLA_NETWORK_MAX_LEAVES": str(max(100, leaves))}
+        command = [sys.executable, "-m", "twisted", "gnutella", *options]
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
     for _ in range(200):
         time.sleep(0.05)
         with socket.socket() as probe:
@@ -311,6 +368,8 @@ def main() -> int:
     parser.add_argument("--port", type=int)
     parser.add_argument("--pid", type=int, help="its process, for CPU and memory")
     parser.add_argument("--neighbours", type=int, default=8)
+    parser.add_argument("--leaves", type=int, default=0, help="leaves with routing tables; 2000 at most")
+    parser.add_argument("--leaf-files", type=int, default=10, help="files that each of them has")
     parser.add_argument("--senders", type=int, default=1, help="neighbours that send; each query goes to all others")
     parser.add_argument("--queries", type=int, default=1_000_000)
     parser.add_argument(
@@ -333,7 +392,7 @@ def main() -> int:
         result = Run(options, options.host, options.port, options.pid).measure()
     else:
         with tempfile.TemporaryDirectory(prefix="relay-") as directory:
-            node, port = start_own_node(directory)
+            node, port = start_own_node(directory, options.leaves)
             try:
                 result = Run(options, "127.0.0.1", port, node.pid).measure()
             finally:

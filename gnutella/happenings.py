@@ -96,6 +96,7 @@ class Happenings:
     def library_changed(self, catalog: Catalog) -> None:
         """A new snapshot is served from now on."""
         self._node.router.set_library(Counted(catalog, self._node.library.counts.count_hits))
+        self._node.own_words.library_changed(catalog)
         self._node.journal.add("share_changed", files=catalog.file_count, bytes=catalog.total_bytes)
 
 

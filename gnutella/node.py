@@ -40,6 +40,7 @@ from gnutella.network.library import LibraryService
 from gnutella.network.links import Links
 from gnutella.network.memory import Memory
 from gnutella.network.own_address import OwnAddresses
+from gnutella.network.own_words import OwnWords
 from gnutella.network.store import DirectoryLock, open_store
 from gnutella.network.tls import PeerTls
 from gnutella.network.transfers import Links as TransferLinks
@@ -111,6 +112,7 @@ class Node(Service):
         self.library: LibraryService
         self.transfers: Transfers
         self.searches: Searches
+        self.own_words: OwnWords
         self.dialler = Dialler(reactor, settings.network.dial_timeout_s)
         self.own_address = OwnAddresses(settings.network)
 
@@ -155,6 +157,7 @@ class Node(Service):
         self.consoles = await self._doors.open()
         self._stages += [self.workers.stop, self.hashers.stop, self.library.stop]
         await self.library.start()
+        self.own_words.library_changed(self.library.catalog)
         self._stages.append(self.transfers.stop)
         await self.transfers.start()
         self._stages.append(self._stop_links)
@@ -201,6 +204,7 @@ class Node(Service):
             self.own_address,
             self.rng,
             allow_private=settings.network.profile != "public",
+            is_leaf=settings.network.role == "leaf",
             now=self.reactor.seconds(),
         )
         self.router.self.is_firewalled = settings.network.firewalled
@@ -243,6 +247,7 @@ class Node(Service):
             http=self.transfers.http_protocol,
             giv=self.transfers.giv_protocol,
         )
+        self.own_words = OwnWords(self.workers, self.router.set_words)
         self.udp = Udp(
             self.reactor,
             settings,

@@ -16,6 +16,7 @@ class DropReason(Enum):
     # -- messages: dropped, the link lives on --------------------------------------------------------------------------
     DUPLICATE = "duplicate", 0, 0, "a message with this GUID was handled before"
     TTL_SPENT = "ttl_spent", 0, 0, "arrived with its last hop used: handled here, not forwarded"
+    NO_TABLE_MATCH = "no_table_match", 0, 0, "on its last hop, and the table of no neighbour has its words"
     TTL_ZERO = "ttl_zero", 0, 0, "arrived with TTL 0, which no servent may send"
     TTL_TOO_HIGH = "ttl_too_high", 0, 0, "TTL plus hops is beyond the hard limit"
     NO_ROUTE = (
@@ -48,7 +49,12 @@ class DropReason(Enum):
     BAD_VENDOR = "bad_vendor", 0, 0, "a vendor message that cannot be read"
     BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
     BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
-    BAD_ROUTE_TABLE = "bad_route_table", 0, 0, "a query routing update that cannot be read or comes out of order"
+    BAD_ROUTE_TABLE = (
+        "bad_route_table",
+        413,
+        0,
+        "a query routing update that cannot be read, or breaks the rules of tables",
+    )
     UNKNOWN_KIND = "unknown_kind", 0, 0, "a message kind that we do not know; ignored"
     LEAF_RELAYED = "leaf_relayed", 414, 0, "a leaf passed on somebody else's message"
     # -- datagrams -----------------------------------------------------------------------------------------------------
@@ -85,7 +91,7 @@ class DropReason(Enum):
     NOT_GNUTELLA = "not_gnutella", 0, 406, "the peer asks for another network (G2)"
     SLOTS_FULL = "slots_full", 0, 503, "no slot is free for another link"
     ALREADY_LINKED = "already_linked", 0, 409, "a link to this servent or address is open"
-    LEAF_TO_LEAF = "leaf_to_leaf", 0, 503, "leaves take no links of other leaves"
+    LEAF_TO_LEAF = "leaf_to_leaf", 0, 503, "a leaf takes no links but of ultrapeers"
     SELF_LINK = "self_link", 0, 409, "we dialled ourselves"
     TOO_MANY_HANDSHAKES = "too_many_handshakes", 0, 429, "one address opens connections too fast"
     PORT_FULL = "port_full", 0, 0, "more half-open connections than are kept"

@@ -24,8 +24,8 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     listen: tuple[str, ...] = ("tcp:6346",)
     #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
-    #: `leaf` tells peers that we are a leaf: they take our own messages only; `ultrapeer` relays for others; `auto` is
-    #: `ultrapeer` in this version.
+    #: `leaf` links to 3 to 5 ultrapeers only, tells them what its files answer to, and relays nothing; `ultrapeer` relays for
+    #: others and leads queries to its leaves; `auto` is `ultrapeer` in this version.
     role: Role = "auto"
     #: Which addresses are believed, and how peers are found beside `connect`, host cache, pongs and handshakes: `lan` keeps
     #: private addresses and calls into the local network by multicast; `public` drops private ones and asks UDP host caches;
@@ -35,11 +35,12 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     advertise: str = ""
     #: True: nobody can connect to us, so hits ask for a push.
     firewalled: bool = False
-    #: Links that are kept open by dialling hosts of the host cache; 0, or profile `loopback`, dials only `connect`.
+    #: Links that are kept open by dialling hosts of the host cache, a leaf 4 at most; 0, or profile `loopback`, dials only
+    #: `connect`.
     want_links: Count = 8
     #: Links to ultrapeers and old servents, incoming and outgoing.
     max_links: Count = 32
-    #: Leaves that an ultrapeer takes.
+    #: Leaves that an ultrapeer takes; each beyond 100 needs an open file more than the usual limit of 1024 has room for.
     max_leaves: Count = 100
     #: Links from one IP address; the loopback address is exempt, since test networks live there.
     max_links_per_host: Count = 2

@@ -91,4 +91,5 @@ def _info(end: End, peer: Peer, is_incoming: bool) -> LinkInfo:
         listen=peer.listen,
         servent_id=peer.servent_id,
         vendor_messages=peer.vendor_messages,
+        reads_tables=end.node.is_leaf and peer.query_routing and peer.is_ultrapeer is True,
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from gnutella.lab.life import Arrival, Life
+from gnutella.protocol.qrp import hashes_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived, HitReceived, HostLearned, PushReceived
 from gnutella.routing.guids import fresh_guid
@@ -129,9 +130,15 @@ class LabNode:
             query_generation=self.query_generation,
             read_header=self._read_header,
         )
+        self._tell_words()
         self.router.self.is_firewalled = self.is_firewalled
         self.router.self.accepts_links = not self.is_firewalled
         self.is_up = True
+
+    def _tell_words(self) -> None:
+        """A leaf's routing table; ultrapeers of the lab tell each other none."""
+        if self.is_leaf:
+            self.router.set_words(hashes_of(file.name for file in self.catalog.files))
 
     def _own_address(self, link_host: str) -> Address:
         return self.address
@@ -172,6 +179,7 @@ class LabNode:
             incoming=is_incoming,
             listen=None if peer.is_firewalled else peer.address,
             servent_id=peer.servent_id,
+            reads_tables=self.is_leaf and not peer.is_leaf,
         )
 
     def neighbours(self) -> list[LabNode]:
@@ -218,3 +226,4 @@ class LabNode:
             [replace(file, index=first + number) for number, file in enumerate(files)]
         )
         self.router.set_library(self.library)
+        self._tell_words()

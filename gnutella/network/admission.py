@@ -18,6 +18,8 @@ from gnutella.units import Address, Guid
 #: handshake costs us little, so we are more patient.
 MAX_HANDSHAKES = 10
 WINDOW_S = 60.0
+#: Ultrapeers that a leaf keeps, and takes at most (gtk-gnutella; digest 6.2).
+LEAF_LINKS, MAX_LEAF_LINKS = 4, 5
 #: Hosts counted in a window; more than that in a minute is no crowd that one could sort by host.
 MAX_HOSTS_COUNTED = 4096
 
@@ -52,6 +54,12 @@ class Admission:
         """Whether we are a leaf; `auto` means an equal until roles are negotiated."""
         return self._settings.role == "leaf"
 
+    @property
+    def wanted_links(self) -> int:
+        """Links that are kept open by dialling hosts of the host cache."""
+        wanted = self._settings.want_links
+        return min(LEAF_LINKS, wanted) if self.is_leaf_role() else wanted
+
     def incoming(
         self, host: str, peer: Peer, open_links: Iterable[Linked], slots_taken: Iterable[Linked], now: float
     ) -> Refusal | None:
@@ -65,7 +73,7 @@ class Admission:
         """What speaks against a link whoever dialled."""
         if peer.servent_id == self._servent_id:
             return Refusal(409, "Connected to self", DropReason.SELF_LINK)
-        if peer.is_ultrapeer is False and self.is_leaf_role():
+        if peer.is_ultrapeer is not True and self.is_leaf_role():
             return Refusal(503, "Shielded leaf node", DropReason.LEAF_TO_LEAF)
         listens_at = Address(host, peer.listen.port) if peer.listen is not None else None
         for link in open_links:
@@ -80,6 +88,8 @@ class Admission:
     def has_slot(self, *, is_leaf: bool, links: Iterable[Linked]) -> bool:
         """Whether one more link of that kind has room."""
         limit = self._settings.max_leaves if is_leaf else self._settings.max_links
+        if self.is_leaf_role():
+            limit = 0 if is_leaf else min(MAX_LEAF_LINKS, limit)
         return sum(link.is_leaf is is_leaf for link in links) < limit
 
     def _no_slot(self, host: str, is_leaf: bool, links: list[Linked]) -> Refusal | None:

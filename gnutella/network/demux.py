@@ -25,8 +25,10 @@ from gnutella.reasons import DropReason
 MAX_HALF_OPEN = 128
 #: The same from one address, so that no single host can take them all; loopback is exempt.
 MAX_HALF_OPEN_PER_HOST = 16
-#: Incoming connections of all kinds: below the usual limit of 1024 open files, with room for our own.
+#: Incoming connections of all kinds: below the usual limit of 1024 open files, with room for our own.  Leaves beyond
+#: LEAVES_WITHIN, which a user must have asked for, come on top, and need more open files.
 MAX_INCOMING = 768
+LEAVES_WITHIN = 100
 
 _LINK = b"GNUTELLA CONNECT/"
 _HTTP = tuple(method + b" " for method in (b"GET", b"HEAD", b"POST", b"PUT", b"OPTIONS", b"DELETE", b"TRACE", b"PATCH"))
@@ -133,17 +135,18 @@ class PeerPort(Factory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, doors: Doors, timeout_s: float) -> None:
+    def __init__(self, reactor: Any, doors: Doors, timeout_s: float, *, leaves: int = 0) -> None:
         self._reactor = reactor
         self._doors = doors
         self._timeout_s = timeout_s
+        self._more = max(0, leaves - LEAVES_WITHIN)
         self._guards: set[Guard] = set()
         self._half_open: dict[Guard, str] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Guard | None:
         host = plain_host(getattr(addr, "host", ""))
         crowd = 0 if is_loopback(host) else sum(h == host for h in self._half_open.values())
-        full = len(self._guards) >= MAX_INCOMING or len(self._half_open) >= MAX_HALF_OPEN
+        full = len(self._guards) >= MAX_INCOMING + self._more or len(self._half_open) >= MAX_HALF_OPEN
         if full or crowd >= MAX_HALF_OPEN_PER_HOST:
             self._doors.count(DropReason.PORT_FULL)
             return None

@@ -28,7 +28,7 @@ from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
-from gnutella.network.rows import link_row
+from gnutella.network.rows import link_info, link_row
 from gnutella.network.targets import Targets, addresses_in, back_off, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
@@ -38,7 +38,7 @@ from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import ByeReceived, HostLearned
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hosts import HostCache
-from gnutella.routing.router import LinkInfo, Router
+from gnutella.routing.router import Router
 from gnutella.routing.seams import Chance
 from gnutella.settings import NetworkSettings
 from gnutella.units import Address, LinkId
@@ -94,7 +94,7 @@ class Links:
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
         doors = Doors(self._incoming, http, giv, tls_server, router.count_drop)
-        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s)
+        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s, leaves=settings.max_leaves)
         #: Links by number once they are open; all of them from their first byte to their last.
         self._open: dict[LinkId, PeerLink] = {}
         self._all: set[PeerLink] = set()
@@ -309,20 +309,7 @@ class Links:
         if self._own_address.report(link.host, peer.remote_ip):
             self.router.self_changed()
             self._emit(ReachabilityChanged(self._own_address.external or ""))
-        listen = link.reached_at
-        info = LinkInfo(
-            host=link.host,
-            local_host=link.local_host,
-            is_leaf=link.is_leaf,
-            is_ultrapeer=peer.is_ultrapeer is True,
-            reads_ggep=peer.reads_ggep,
-            reads_bye=peer.reads_bye,
-            max_ttl=peer.max_ttl,
-            incoming=link.incoming,
-            listen=listen,
-            servent_id=peer.servent_id,
-            vendor_messages=peer.vendor_messages,
-        )
+        info = link_info(link, peer, we_are_leaf=self.router.is_leaf)
         self.execute(self.router.link_opened(link.id, info, now))
         row = self.row(link)
         self._emit(LinkOpened(link.id, row))
@@ -484,11 +471,13 @@ class Links:
         if self._settings.profile == "loopback":
             return
         busy = sum(link.dialled is not None or link.is_accepted for link in self._all if not link.is_leaf)
-        missing = min(self._settings.want_links - busy, MAX_DIALS_A_TICK)
+        missing = min(self._admission.wanted_links - busy, MAX_DIALS_A_TICK)
         if missing <= 0 or not len(self.hosts):
             return
         known = {address for link in self._all for address in (link.reached_at, link.dialled) if address is not None}
-        for address in self.hosts.choose(missing, now, known | self._own_addresses()):
+        for address in self.hosts.choose(
+            missing, now, known | self._own_addresses(), ultrapeers_first=self.router.is_leaf
+        ):
             self._dial(address)
 
 

@@ -1,10 +1,15 @@
-"""Links as rows: the keys of the product contract's `peers`, and some more."""
+"""What a link is to others: a LinkInfo to the router, to people a row.
+
+The row has the keys of the product contract's `peers`, and some more.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from gnutella.network.link import PeerLink
+from gnutella.protocol.handshake import Peer
+from gnutella.routing.link import LinkInfo
 
 
 def link_row(link: PeerLink, now: float, counters: Mapping[str, int]) -> dict[str, object]:
@@ -27,3 +32,26 @@ def link_row(link: PeerLink, now: float, counters: Mapping[str, int]) -> dict[st
         "link": int(link.id),
         "blocked": link.is_blocked,
     }
+
+
+def link_info(link: PeerLink, peer: Peer, *, we_are_leaf: bool) -> LinkInfo:
+    """An open link as its handshake left it.
+
+    Our routing table is for the ultrapeers of a leaf, and for an ultrapeer's neighbours that announced that they read it.
+    """
+    reads_tables = peer.query_routing if we_are_leaf else peer.ultrapeer_query_routing
+    return LinkInfo(
+        host=link.host,
+        local_host=link.local_host,
+        is_leaf=link.is_leaf,
+        is_ultrapeer=peer.is_ultrapeer is True,
+        reads_ggep=peer.reads_ggep,
+        reads_bye=peer.reads_bye,
+        max_ttl=peer.max_ttl,
+        incoming=link.incoming,
+        listen=link.reached_at,
+        servent_id=peer.servent_id,
+        vendor_messages=peer.vendor_messages,
+        reads_tables=reads_tables and peer.is_ultrapeer is True,
+        is_deflated=link.deflates[1],
+    )

@@ -34,9 +34,9 @@ _GUID = re.compile(r"[0-9A-Fa-f]{32}\Z")
 class Offer:
     """What we say of ourselves.
 
-    An ultrapeer announces query routing tables and dynamic querying whether or not it does much with them yet: a gtk-gnutella
-    leaf takes no ultrapeer without `X-Dynamic-Querying` or with `X-Degree` below 16, and LimeWire calls a servent without these
-    headers "not good".  Leaves send them as well, as LimeWire's rules for leaves want (digest 1.3).
+    Routing tables are read and sent in both roles.  Dynamic querying is announced although our own queries are floods: a
+    gtk-gnutella leaf takes no ultrapeer without `X-Dynamic-Querying` or with `X-Degree` below 16, and LimeWire calls a servent
+    without these headers "not good".  Leaves send them as well, as LimeWire's rules for leaves want (digest 1.3).
     """
 
     user_agent: str

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.signals import RoutePatch, RouteReset
-from gnutella.protocol.words import route_words
+from gnutella.protocol.words import canonical, cut_forms, is_plain, route_words, stem_forms
 from gnutella.reasons import DropReason
 
 #: Slots of a table that is accepted (digest 7.5): what gtk-gnutella takes as it is.
@@ -40,6 +40,8 @@ _ONE_BIT_INFINITY = 1
 #: What a slot's number says: leave it, make it present, make it absent.
 _LEAVE, _PRESENT, _ABSENT = 0, 1, 2
 _CHANGED = re.compile(rb"[^\0]")
+#: Of a slot that was absent (even) or present (odd) and has an order (times two): whether it is present then.
+_OUTCOME = bytes((0, 1, 1, 1, 0, 0)) + bytes(250)
 
 
 def hash32(word: str) -> int:
@@ -72,8 +74,20 @@ def is_led_here(words: int, hits: int) -> bool:
 
 
 def hashes_of(names: Iterable[str], sha1_urns: Iterable[str] = ()) -> set[int]:
-    """32-bit hashes of all that leads queries to these file names and URNs, in every client's spelling (digest 7.2)."""
-    hashes = {hash32(word) for word in {word for name in names for word in route_words(name)}}
+    """32-bit hashes of all that leads queries to these file names and URNs, in every client's spelling (digest 7.2).
+
+    Takes some microseconds a file: call it in a worker.
+    """
+    plain: set[str] = set()
+    words: set[str] = set()
+    for name in names:
+        if is_plain(name):
+            plain.update(canonical(name).split())
+        else:
+            words.update(route_words(name))
+    for word in plain:
+        words.update(cut_forms(word), stem_forms(word))
+    hashes = set(map(hash32, words))
     for urn in sha1_urns:
         hashes |= {hash32(urn), hash32_exact(urn)}
     return hashes
@@ -101,27 +115,93 @@ def words_table(words: Iterable[str], bits: int) -> bytes:
     return table_of(map(hash32, words), bits)
 
 
+def folded(slots: bytes, bits: int) -> bytes:
+    """The table with 2**bits slots at most: slots that become one are present if any of them was."""
+    factor = len(slots) >> bits
+    if factor < 2:
+        return slots
+    merged = 0
+    for at in range(factor):
+        merged |= int.from_bytes(slots[at::factor], "little")
+    return merged.to_bytes(1 << bits, "little")
+
+
+def spread(slots: bytes, bits: int) -> bytes:
+    """The table with 2**bits slots at least: each slot becomes several, present as it was."""
+    factor = (1 << bits) // len(slots)
+    if factor < 2:
+        return slots
+    wide = bytearray(1 << bits)
+    for at in range(factor):
+        wide[at::factor] = slots
+    return bytes(wide)
+
+
+def differences(before: bytes, after: bytes) -> Iterator[int]:
+    """Slots in which two tables of one size differ, in order."""
+    differing = int.from_bytes(before, "little") ^ int.from_bytes(after, "little")
+    return (hit.start() for hit in _CHANGED.finditer(differing.to_bytes(len(after), "little")))
+
+
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What a complete patch did: slots that became present, and absent."""
+    """What a complete patch or a RESET did: the tables before and after, a byte 0 or 1 a slot.
 
-    present: tuple[int, ...]
-    absent: tuple[int, ...]
+    They are of one size, but for a RESET, after which all slots are absent.
+    """
+
+    before: bytes
+    after: bytes
+
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Slots that became present."""
+        return tuple(at for at in differences(self.before, self.after) if self.after[at])
+
+    @property
+    def absent(self) -> tuple[int, ...]:
+        """Slots that became absent."""
+        if not any(self.after):
+            return tuple(hit.start() for hit in _CHANGED.finditer(self.before))
+        return tuple(at for at in differences(self.before, self.after) if self.before[at])
 
 
 class RouteTable:
-    """A peer's table as it comes in.  `slots` has a byte 1 for each present slot; it is empty before the first RESET."""
+    """A peer's table as it comes in; a bit a slot is all that is kept of it between two patches."""
 
     def __init__(self) -> None:
-        self.slots = bytearray()
+        #: Number of slots; 0 before the first RESET.
+        self.size = 0
         #: True from the first complete patch after a RESET on: only then does the table say what the peer has.
         self.is_complete = False
+        #: Slots, eight a byte and the first one highest; empty while none is present.
+        self._packed = b""
         self._patch: _Incoming | None = None
 
     @property
     def bits(self) -> int:
         """log2 of the number of slots."""
-        return len(self.slots).bit_length() - 1
+        return self.size.bit_length() - 1
+
+    @property
+    def slots(self) -> bytes:
+        """A byte for each slot: 1 if it is present."""
+        if not self._packed:
+            return bytes(self.size)
+        slots = bytearray(self.size)
+        for at, table in enumerate(_BIT_OF):
+            slots[at::8] = self._packed.translate(table)
+        return bytes(slots)
+
+    @property
+    def unfinished_bytes(self) -> int:
+        """What is held of a patch whose last chunk has not come."""
+        return 0 if self._patch is None else len(self._patch.array)
+
+    @property
+    def is_patching(self) -> bool:
+        """Whether the next chunk belongs to a patch that has begun."""
+        return self._patch is not None
 
     def has(self, word: str) -> bool:
         """Whether the word's slot is present."""
@@ -129,7 +209,10 @@ class RouteTable:
 
     def has_hash(self, value: int) -> bool:
         """Whether the slot of a 32-bit hash is present."""
-        return bool(self.slots) and self.slots[value >> (32 - self.bits)] == 1
+        if not self._packed:
+            return False
+        at = value >> (32 - self.bits)
+        return bool(self._packed[at >> 3] & 0x80 >> (at & 7))
 
     def present(self) -> list[int]:
         """Present slots, in order."""
@@ -139,10 +222,10 @@ class RouteTable:
         """Take the next message; what changed, when it ends a patch or, by RESET, empties the table."""
         if isinstance(message, RouteReset):
             return self._reset(message)
-        if not self.slots:
+        if not self.size:
             raise _bad("a patch before any reset")
         if self._patch is None:
-            self._patch = _Incoming(message, len(self.slots))
+            self._patch = _Incoming(message, self.size)
         try:
             array = self._patch.add(message)
         except RemoteViolation:
@@ -152,28 +235,29 @@ class RouteTable:
             return None
         bits, self._patch = self._patch.bits, None
         self.is_complete = True
-        return self._apply(_TURN[bits](array, self.slots))
+        return self._apply(array, bits)
 
     def _reset(self, message: RouteReset) -> Changed:
         size = message.size
         if not MIN_SIZE <= size <= MAX_SIZE or size & (size - 1) or message.infinity < 1:
             raise _bad(f"a table of {size} slots with infinity {message.infinity}")
-        gone = tuple(self.present())
-        self.slots = bytearray(size)
+        before = self.slots
+        self.size = size
+        self._packed = b""
         self.is_complete = False
         self._patch = None
-        return Changed((), gone)
+        return Changed(before, bytes(size))
 
-    def _apply(self, orders: bytes) -> Changed:
-        present: list[int] = []
-        absent: list[int] = []
-        for hit in _CHANGED.finditer(orders):
-            at = hit.start()
-            is_present = orders[at] == _PRESENT
-            if self.slots[at] != is_present:
-                self.slots[at] = is_present
-                (present if is_present else absent).append(at)
-        return Changed(tuple(present), tuple(absent))
+    def _apply(self, array: bytes, bits: int) -> Changed:
+        before = self.slots
+        orders = int.from_bytes(_TURN[bits](array, before), "little")
+        states = int.from_bytes(before, "little") + 2 * orders
+        after = states.to_bytes(self.size, "little").translate(_OUTCOME)
+        packed = 0
+        for at in range(8):
+            packed |= int.from_bytes(after[at::8], "little") << (7 - at)
+        self._packed = packed.to_bytes(self.size // 8, "little") if packed else b""
+        return Changed(before, after)
 
 
 class _Incoming:
@@ -186,7 +270,7 @@ class _Incoming:
         self._shape = (first.count, first.compressor, first.bits)
         self._expected = slots * first.bits // 8
         self._next = 1
-        self._array = bytearray()
+        self.array = bytearray()
         self._stream = zlib.decompressobj() if first.compressor == ZLIB else None
 
     def add(self, chunk: RoutePatch) -> bytes | None:
@@ -196,20 +280,20 @@ class _Incoming:
         if len(chunk.data) > MAX_CHUNK:
             raise _bad(f"a chunk of {len(chunk.data)} bytes")
         self._next += 1
-        self._array += self._inflated(chunk.data)
-        if len(self._array) > self._expected:
+        self.array += self._inflated(chunk.data)
+        if len(self.array) > self._expected:
             raise _bad(f"more than the {self._expected} bytes of the table")
         if chunk.sequence < chunk.count:
             return None
-        if len(self._array) != self._expected:
-            raise _bad(f"{len(self._array)} of the {self._expected} bytes of the table")
-        return bytes(self._array)
+        if len(self.array) != self._expected:
+            raise _bad(f"{len(self.array)} of the {self._expected} bytes of the table")
+        return bytes(self.array)
 
     def _inflated(self, data: bytes) -> bytes:
         if self._stream is None:
             return data
         try:
-            return self._stream.decompress(data, self._expected - len(self._array) + 1)
+            return self._stream.decompress(data, self._expected - len(self.array) + 1)
         except zlib.error:
             raise _bad("a patch that cannot be inflated") from None
 
@@ -227,10 +311,10 @@ def _spread(bits: int) -> list[bytes]:
     return [bytes(_orders(byte >> shift & mask, bits) for byte in range(256)) for shift in range(8 - bits, -1, -bits)]
 
 
-def _signed(bits: int) -> Callable[[bytes, bytearray], bytes]:
+def _signed(bits: int) -> Callable[[bytes, bytes], bytes]:
     tables = _spread(bits)
 
-    def turn(array: bytes, slots: bytearray) -> bytes:
+    def turn(array: bytes, slots: bytes) -> bytes:
         orders = bytearray(len(slots))
         for at, table in enumerate(tables):
             orders[at :: len(tables)] = array.translate(table)
@@ -243,7 +327,7 @@ _BIT_OF = [bytes(byte >> shift & 1 for byte in range(256)) for shift in range(7,
 _OPPOSITE = bytes((_PRESENT, _ABSENT)) + bytes(254)
 
 
-def _turned_over(array: bytes, slots: bytearray) -> bytes:
+def _turned_over(array: bytes, slots: bytes) -> bytes:
     """One bit an entry, highest first: a set bit turns the slot over."""
     orders = bytearray(len(slots))
     for at, table in enumerate(_BIT_OF):
@@ -253,7 +337,7 @@ def _turned_over(array: bytes, slots: bytearray) -> bytes:
     return bytes(orders)
 
 
-_TURN: dict[int, Callable[[bytes, bytearray], bytes]] = {
+_TURN: dict[int, Callable[[bytes, bytes], bytes]] = {
     1: _turned_over,
     2: _signed(2),
     4: _signed(4),

@@ -32,6 +32,7 @@ _LETTERS = frozenset({"Ll", "Lm", "Lo", "Nd", "Cn"})
 _KEPT_MARKS = frozenset({7, 8, 9})
 _DROPPED_KINDS = frozenset({"Sc", "Sk", "Sm", "So", "Pi", "Pf", "Cc", "Cf", "Cs"})
 _DROPPED_ASCII = frozenset("$'+<=>^`|~")
+_NOT_PLAIN = re.compile(r"[^0-9A-Za-z \-._/*()\\,]").search
 _SEPARATORS = re.compile(r"[ \-._+/*()\\,]+")
 
 #: First code points of scripts that file names mix; between two of them a word ends.  Sorted; a run lasts until the next row.
@@ -110,6 +111,11 @@ def canonical(text: str) -> str:
 def canonical_words(text: str) -> list[str]:
     """Distinct canonical words in order of appearance."""
     return list(dict.fromkeys(canonical(text).split()))
+
+
+def is_plain(text: str) -> bool:
+    """Whether both families cut the text into the same words: ASCII letters and digits, and what separates for both."""
+    return _NOT_PLAIN(text) is None
 
 
 def cut_forms(word: str) -> list[str]:

@@ -66,6 +66,8 @@ class Hits:
         paths.learn_servent(Guid(frame.data[frame.end - 16 : frame.end]), link.id, now)
         if source == OWN:
             return self._own(link, frame, now)
+        if board.is_leaf:
+            return DropReason.NO_ROUTE
         target = board.links.get(source)
         if target is None:
             return DropReason.ROUTE_GONE

@@ -107,10 +107,17 @@ class HostCache:
         """Drop a host, for example our own address."""
         self._hosts.pop(address, None)
 
-    def choose(self, count: int, now: float, exclude: Collection[Address] = ()) -> list[Address]:
-        """Up to `count` addresses to dial, the best first; none of `exclude`, and none whose back-off runs."""
+    def choose(
+        self, count: int, now: float, exclude: Collection[Address] = (), *, ultrapeers_first: bool = False
+    ) -> list[Address]:
+        """Up to `count` addresses to dial, the best first; none of `exclude`, and none whose back-off runs.
+
+        `ultrapeers_first`: any that is known to be an ultrapeer before one of which that is not known.
+        """
         free = [host for host in self._hosts.values() if host.not_before <= now and host.address not in exclude]
         free.sort(key=_Host.rank, reverse=True)
+        if ultrapeers_first:
+            free.sort(key=lambda host: not host.is_ultrapeer)
         return [host.address for host in free[:count]]
 
     def to_tell(self, count: int, exclude: Collection[Address] = ()) -> list[Address]:

@@ -56,7 +56,8 @@ class LinkInfo:
     """What the handshake told of a link.
 
     `local_host` is our IP as that peer reaches it (the socket's own address, or the peer's Remote-IP); `max_ttl` what the peer
-    said it accepts (X-Max-TTL); `listen` where it can be dialled; `vendor_messages` whether it announced Vendor-Message.
+    said it accepts (X-Max-TTL); `listen` where it can be dialled; `vendor_messages` whether it announced Vendor-Message;
+    `reads_tables` whether it wants our routing table; `is_deflated` whether what we send it is compressed.
     """
 
     host: str
@@ -70,6 +71,8 @@ class LinkInfo:
     listen: Address | None = None
     servent_id: Guid | None = None
     vendor_messages: bool = False
+    reads_tables: bool = False
+    is_deflated: bool = False
 
 
 @dataclass(slots=True)
@@ -83,8 +86,13 @@ class Link:
     is_plain: bool = False
     #: The router has forgotten it: closed by either side.
     is_closed: bool = False
-    #: Links that get what this one floods; None after the set of links changed.
+    #: It told its routing table: a leaf gets matching queries only, a neighbour on the last hop.
+    is_guided: bool = False
+    #: A leaf that did not tell its table in time: it gets no queries.
+    is_muted: bool = False
+    #: Links that get what this one floods, and those of them without a table; None after the set of links changed.
     targets: tuple[LinkId, ...] | None = None
+    unguided: tuple[LinkId, ...] | None = None
     #: Start of a message whose rest has not come yet, and how many bytes it lacks at least; at most one message.
     tail: bytearray = field(default_factory=bytearray)
     lacks: int = 0

@@ -68,7 +68,7 @@ class Pushes:
         if servent_id == self._board.servent_id:
             return self._own(link, frame)
         towards = self._towards(servent_id)
-        if towards is None or towards == link.id:
+        if towards is None or towards == link.id or self._board.is_leaf:
             return DropReason.NO_ROUTE
         target = self._board.links.get(towards)
         if target is None:

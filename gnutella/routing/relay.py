@@ -21,6 +21,7 @@ from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
 from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.routing.tables import Tables
 from gnutella.routing.trace import readable_text
 from gnutella.settings import RoutingSettings
 from gnutella.units import Guid, LinkId
@@ -53,10 +54,12 @@ class Relay:
         board: Switchboard,
         paths: ReversePaths,
         answers: Answers,
+        tables: Tables,
         others: Slow,
         read_header: ReadHeader = HEADER.unpack_from,
     ) -> None:
         self._board = board
+        self._tables = tables
         self._read_header = read_header
         self._paths = paths
         self._answers = answers
@@ -78,6 +81,8 @@ class Relay:
 
         Most chunks of a link with little traffic are such, and half of the cost of `walk` is for there being more messages.
         """
+        if self._tables.is_used or self._board.is_leaf:
+            return False
         size, source = len(data), link.id
         guid, kind, ttl, hops, length = self._read_header(data)
         if kind != 0x80 or length + 23 != size or not 0 < ttl <= self._max_ttl - hops or not 3 < length < 257:
@@ -120,7 +125,8 @@ class Relay:
         size, source = len(data), link.id
         young, old = self._paths.queries.room(size // _MIN_RELAYED, now)
         reach = self._max_ttl if link.is_plain else 0
-        answer, header, last = self._library_answer, HEADER.unpack_from, size - HEADER_SIZE
+        answer, guide = self._library_answer, self._tables.guide if self._tables.is_used else None
+        header, last = HEADER.unpack_from, size - HEADER_SIZE
         buf, runs = bytearray(data), list[bytearray]()
         pos = start = new = spent = duplicates = kept = 0
         while pos <= last:
@@ -141,13 +147,12 @@ class Relay:
                 new += 1
                 if answer is not None and (found := answer(data[pos + 23 : end], MAX_ANSWERED_FILES)):
                     self._answers.reply(link, Frame(guid, kind, ttl, hops, data, pos, end), found, now)
-                if ttl > 1:
+                if ttl > 1 and (guide is None or guide(link, data, pos, end, ttl - 1, hops + 1)):
                     buf[pos + 17], buf[pos + 18] = ttl - 1, hops + 1
                     pos = end
                     continue
-                spent += 1
-                if self._board.has_leaves:
-                    self._last_hop.append(Frame(guid, kind, ttl, hops, data, pos, end).passed_on(1, hops + 1))
+                is_spent = self._is_spent(link, Frame(guid, kind, ttl, hops, data, pos, end))
+                spent, kept = (spent + 1, kept) if is_spent else (spent, kept - 1)
             elif kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source):
                 duplicates += 1
             else:
@@ -165,6 +170,19 @@ class Relay:
         kept += self._count(link, new, spent, duplicates)
         self._leave(link, b"".join(runs), kept, pos)
         return pos
+
+    def _is_spent(self, link: Link, frame: Frame) -> bool:
+        """Whether a query that left the flood has no hop left; then nobody but leaves gets it, with a TTL of 1 to be legal.
+
+        If not, it was led by tables.
+        """
+        if frame.ttl > 1:
+            return False
+        if self._tables.is_used:
+            self._tables.guide(link, frame.data, frame.start, frame.end, 0, frame.hops + 1)
+        if self._board.has_leaves:
+            self._last_hop.append(frame.passed_on(1, frame.hops + 1))
+        return True
 
     def _came_elsewhere(self, guid: bytes, source: LinkId) -> bool:
         """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault."""
@@ -193,13 +211,14 @@ class Relay:
         counters = board.counters
         link.rx_bytes += walked
         counters.rx_bytes += walked
-        if forwarded:
+        if forwarded and not board.is_leaf:
             if len(board.links) > (link.id in board.links):  # else there was nobody to forward them to
                 counters.queries_relayed += forwarded
             board.flood(link, queries, forwarded)
         if self._last_hop:
             messages, self._last_hop = self._last_hop, []
             board.flood_leaves(link, b"".join(messages), len(messages))
+        self._tables.deliver(link)
 
     def _other(self, link: Link, frame: Frame, buf: bytearray, now: float) -> bool:
         """Whatever the loop does not treat; True when it is a query that stays in the flood."""
@@ -239,16 +258,31 @@ class Relay:
             return False
         buf[frame.start + TTL_AT] = ttl
         buf[frame.start + HOPS_AT] = frame.hops + 1
+        is_flooded = self._guide(link, frame, ttl, now)
         if board.traces_all:
-            for target in board.targets(link):
+            for target in board.targets(link) if is_flooded else board.unguided(link):
                 board.trace.step(frame.guid, now, "forwarded to", target)
-        return True
+        return is_flooded
+
+    def _guide(self, link: Link, frame: Frame, ttl: int, now: float) -> bool:
+        """As Tables.guide, also into the trace."""
+        tables, board = self._tables, self._board
+        if not tables.is_used:
+            return True
+        if board.traces_all:  # `led_to` tells of one query
+            tables.deliver(link)
+        is_flooded = tables.guide(link, frame.data, frame.start, frame.end, ttl, frame.hops + 1)
+        if board.traces_all:
+            for target in tables.led_to():
+                board.trace.step(frame.guid, now, "led to", target)
+        return is_flooded
 
     def _end_of_path(self, link: Link, frame: Frame, now: float) -> None:
         """The TTL is spent: nobody but leaves gets it, with the TTL 1 that makes it a legal message."""
         board = self._board
         board.drop(link, DropReason.TTL_SPENT)
         board.trace.step(frame.guid, now, "ttl spent", None, DropReason.TTL_SPENT.value)
+        self._guide(link, frame, 0, now)
         leaves = board.leaves(link)
         if leaves:
             self._last_hop.append(frame.passed_on(1, frame.hops + 1))

@@ -11,7 +11,7 @@ forgotten at once: bytes that still come from it are ignored, and `link_closed` 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from gnutella.errors import LocalMisuse
 from gnutella.protocol.frames import HEADER, Frame, missing
@@ -31,6 +31,7 @@ from gnutella.routing.reverse import QUERY_GENERATION, ReversePaths
 from gnutella.routing.seams import Chance, Library, LinkExtension, OwnAddress
 from gnutella.routing.signals import Signals
 from gnutella.routing.switchboard import OWN, Switchboard
+from gnutella.routing.tables import Tables
 from gnutella.routing.trace import TracedQuery, readable_text
 from gnutella.settings import RoutingSettings
 from gnutella.units import Guid, LinkId
@@ -46,7 +47,7 @@ MAX_BLOCKED_S = 180.0
 
 
 class Router:
-    """All routing of one node."""
+    """All routing of one node.  `is_leaf`: it is a leaf, and passes nobody's messages on."""
 
     def __init__(
         self,
@@ -57,18 +58,20 @@ class Router:
         rng: Chance,
         *,
         allow_private: bool,
+        is_leaf: bool = False,
         now: float = 0.0,
         query_generation: int = QUERY_GENERATION,
         read_header: ReadHeader = HEADER.unpack_from,
     ) -> None:
-        self._board = board = Switchboard(settings, servent_id, rng)
+        self._board = board = Switchboard(settings, servent_id, rng, is_leaf=is_leaf)
+        self._tables = Tables(board)
         self._paths = ReversePaths(now, query_generation)
         self._answers = Answers(board, library, own_address)
         self._pings = Pings(board, self._answers, allow_private=allow_private, now=now)
         self._hits = Hits(board, self._paths, allow_private=allow_private)
         self._pushes = Pushes(board, self._paths, allow_private=allow_private)
-        self._signals = Signals(board)
-        self._relay = Relay(board, self._paths, self._answers, self._other, read_header)
+        self._signals = Signals(board, self._tables)
+        self._relay = Relay(board, self._paths, self._answers, self._tables, self._other, read_header)
         self._relay.set_library(library)
         self._others = {
             PING: self._pings.ping,
@@ -82,6 +85,11 @@ class Router:
     @property
     def servent_id(self) -> Guid:
         return self._board.servent_id
+
+    @property
+    def is_leaf(self) -> bool:
+        """We pass nobody's messages on."""
+        return self._board.is_leaf
 
     @property
     def counters(self) -> Counters:
@@ -108,6 +116,10 @@ class Router:
         self._answers.set_library(library)
         self._relay.set_library(library)
 
+    def set_words(self, hashes: Collection[int]) -> None:
+        """What our library answers to (qrp.hashes_of); the routing table made of it goes out with the next tick."""
+        self._tables.set_own(hashes)
+
     def set_extension(
         self, extension: LinkExtension | None, vendor_messages: Iterable[tuple[bytes, int, int]] = ()
     ) -> None:
@@ -122,6 +134,7 @@ class Router:
         if link in self._board.links:
             raise LocalMisuse(f"link {link} is open")
         opened = Link(link, info, now, heard_at=now, query_tokens_at=now)
+        self._tables.opened(opened, now)
         self._board.add(opened)
         self._signals.opened(opened)
         self._pings.opened(opened, now)
@@ -182,6 +195,7 @@ class Router:
             if link.blocked_since is not None and now - link.blocked_since > MAX_BLOCKED_S:
                 self._board.close(link, DropReason.BLOCKED_TOO_LONG)
         self._pings.tick(now)
+        self._tables.tick(now)
         return self._flush()
 
     # -- our own searches ----------------------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ class Router:
     def search(
         self, query: Query, now: float, guid: Guid | None = None, ttl: int | None = None
     ) -> tuple[Guid, list[Action]]:
-        """Ask a query of our own of all links; hits come as HitReceived until `stop_search`.
+        """Ask a query of our own of all links that it can be led to; hits come as HitReceived until `stop_search`.
 
         `ttl` defaults to the setting query_ttl; each link gets no more than it said it accepts.  LocalMisuse for a query
         longer than other servents forward.
@@ -204,9 +218,10 @@ class Router:
         if board.settings.trace != "off":
             board.trace.start(guid, readable_text(payload), now, is_own=True)
             board.trace.step(guid, now, "asked")
-        for link in list(board.links.values()):
-            reach = max(1, min(ttl or board.settings.query_ttl, link.info.max_ttl))
-            board.send(link, QUERY, 0, encode_header(guid, QUERY, reach, 0, len(payload)) + payload)
+        wanted = ttl or board.settings.query_ttl
+        reach = {link.id: max(1, min(wanted, link.info.max_ttl)) for link in board.links.values()}
+        for link in self._tables.askers(payload, reach):
+            board.send(link, QUERY, 0, encode_header(guid, QUERY, reach[link.id], 0, len(payload)) + payload)
             board.trace.step(guid, now, "forwarded to", link.id)
         return guid, self._flush()
 

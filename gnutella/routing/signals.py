@@ -1,7 +1,7 @@
 """Messages that concern one link alone: Bye, route tables, vendor messages, horizon sizes, and kinds that we do not know.
 
-They are read as far as counting needs it.  What route tables and vendor messages mean is for the extension
-(seams.LinkExtension) if one is set; nobody forwards them.
+Route tables go to tables.py; what vendor messages mean is for the extension (seams.LinkExtension) if one is set, which is
+shown route tables too.  Nobody forwards them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import struct
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.kinds import BYE, HSEP, ROUTE_TABLE, VENDOR, VENDOR_STANDARD
-from gnutella.protocol.message import Bye, VendorMessage, encode, parse_payload
+from gnutella.protocol.message import Bye, RoutePatch, RouteReset, VendorMessage, encode, parse_payload
 from gnutella.protocol.vendor import body_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived
@@ -19,6 +19,7 @@ from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import Link
 from gnutella.routing.seams import LinkExtension
 from gnutella.routing.switchboard import Switchboard
+from gnutella.routing.tables import Tables
 
 _NULL_VENDOR = bytes(4)
 #: Vendor messages that we act on, as (vendor, selector, version): what Messages Supported lists.  Features Supported is read;
@@ -33,8 +34,9 @@ MAX_BYE_TEXT = 200
 class Signals:
     """Reads what is not routed."""
 
-    def __init__(self, board: Switchboard) -> None:
+    def __init__(self, board: Switchboard, tables: Tables) -> None:
         self._board = board
+        self._tables = tables
         self.extension: LinkExtension | None = None
         self.vendor_messages = RECEIVED_VENDOR_MESSAGES
 
@@ -66,6 +68,9 @@ class Signals:
 
     def _read(self, link: Link, frame: Frame, now: float) -> None:
         payload = frame.payload
+        if frame.kind == ROUTE_TABLE and frame.hops:  # somebody else's (digest 2.8)
+            self._board.drop(link, DropReason.BAD_ROUTE_TABLE, "a table that was passed on")
+            return
         try:
             message = parse_payload(frame.kind, payload)
             if isinstance(message, VendorMessage):
@@ -73,5 +78,7 @@ class Signals:
         except RemoteViolation as violation:
             self._board.drop(link, violation.reason, violation.detail)
             return
-        if self.extension is not None:
+        if isinstance(message, RouteReset | RoutePatch):
+            self._tables.receive(link, message, now)
+        if self.extension is not None and not link.is_closed:
             self._board.act(self.extension.link_message(link.id, frame.kind, payload, now))

@@ -6,7 +6,9 @@ chunk, one Send for each link that gets more.  A blocked link's messages go to i
 
 from __future__ import annotations
 
-from gnutella.protocol.frames import Frame, frames
+from collections.abc import Callable
+
+from gnutella.protocol.frames import HOPS_AT, Frame, frames
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.counters import Counters
@@ -49,7 +51,7 @@ _WORTH_A_WARNING = frozenset(
 class Switchboard:
     """Links by number, counters, trace, and the actions gathered since the last `flush`."""
 
-    def __init__(self, settings: RoutingSettings, servent_id: Guid, rng: Chance) -> None:
+    def __init__(self, settings: RoutingSettings, servent_id: Guid, rng: Chance, *, is_leaf: bool = False) -> None:
         self.settings = settings
         self.servent_id = servent_id
         self.rng = rng
@@ -59,8 +61,14 @@ class Switchboard:
         self.counters = Counters()
         self.trace = Trace()
         self.traces_all = settings.trace == "all"
-        #: Some link is a leaf's, so that queries on their last hop still go somewhere.
+        #: We are a leaf: nobody's messages are passed on.
+        self.is_leaf = is_leaf
+        #: Some leaf gets every query, so that those on their last hop still go somewhere.
         self.has_leaves = False
+        #: Some link pushes back.
+        self.has_blocked = False
+        #: Told of each link that is none any more.
+        self.on_removed: Callable[[Link], None] = _ignore
         self._actions: list[Action] = []
         self._pending: dict[LinkId, list[bytes]] = {}
 
@@ -85,30 +93,36 @@ class Switchboard:
             servent_id = link.info.servent_id
             if servent_id is not None and self.neighbours.get(servent_id) == link.id:
                 del self.neighbours[servent_id]
+            self.on_removed(link)
             self.links_changed()
 
     def links_changed(self) -> None:
         """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""
-        self.has_leaves = any(link.info.is_leaf for link in self.links.values())
+        self.has_leaves = self.has_blocked = False
         for link in self.links.values():
-            link.targets = None
+            if link.info.is_leaf and not (link.is_guided or link.is_muted):
+                self.has_leaves = True
+            if link.blocked_since is not None:
+                self.has_blocked = True
+            link.targets = link.unguided = None
             link.is_plain = not (link.info.is_leaf or link.blocked_since is not None or self.traces_all)
 
     def targets(self, source: Link) -> tuple[LinkId, ...]:
-        """The unblocked links that get the queries of `source`: all but itself."""
+        """The unblocked links that get all queries of `source`: not itself, nor leaves whose tables decide."""
         if source.targets is None:
-            source.targets = tuple(
-                link.id for link in self.links.values() if link is not source and link.blocked_since is None
-            )
+            source.targets = tuple(link.id for link in self._takers(source) if link.blocked_since is None)
         return source.targets
 
+    def unguided(self, source: Link) -> tuple[LinkId, ...]:
+        """Those of the targets that told no table, hence get also the queries on their last hop."""
+        if source.unguided is None:
+            links = self.links
+            source.unguided = tuple(link for link in self.targets(source) if not links[link].is_guided)
+        return source.unguided
+
     def leaves(self, source: Link) -> list[Link]:
-        """The leaves that get the queries of `source` on their last hop."""
-        return (
-            [link for link in self.links.values() if link.info.is_leaf and link is not source]
-            if self.has_leaves
-            else []
-        )
+        """The leaves that get all queries of `source`, also those on their last hop."""
+        return [link for link in self._takers(source) if link.info.is_leaf] if self.has_leaves else []
 
     # -- what leaves ---------------------------------------------------------------------------------------------------
 
@@ -124,21 +138,34 @@ class Switchboard:
             pending.append(message)
         self._count_sent(link, kind, 1, len(message))
 
-    def flood(self, source: Link | None, data: bytes, count: int) -> None:
-        """`count` whole queries to all links but their source; `source` None: they are our own."""
-        if source is None:
-            targets = tuple(link.id for link in self.links.values() if link.blocked_since is None)
-        else:
-            targets = self.targets(source)
-        self._flood_to(targets, data, count)
-        if len(targets) < len(self.links) - (source is not None and source.id in self.links):
-            self._flood_blocked(source, data, leaves_only=False)
+    def send_queries(self, link: Link, messages: list[bytes]) -> None:
+        """Whole queries to one link, or to its queue."""
+        if link.queue is not None:
+            for message in messages:
+                if link.queue is not None:  # a full one has closed the link
+                    self._enqueue(link, QUERY, message[HOPS_AT], message)
+            return
+        self._pending.setdefault(link.id, []).extend(messages)
+        self._count_sent(link, QUERY, len(messages), sum(map(len, messages)))
+
+    def flood(self, source: Link, data: bytes, count: int) -> None:
+        """`count` whole queries to all links that get those of `source`."""
+        self._flood_to(self.targets(source), data, count)
+        if self.has_blocked:
+            self._flood_blocked(data, self._takers(source))
+
+    def flood_unguided(self, source: Link, data: bytes, count: int) -> None:
+        """`count` whole queries, on their last hop, to all links without a table."""
+        self._flood_to(self.unguided(source), data, count)
+        if self.has_blocked:
+            self._flood_blocked(data, [link for link in self._takers(source) if not link.is_guided])
 
     def flood_leaves(self, source: Link, data: bytes, count: int) -> None:
-        """`count` whole queries on their last hop to all leaves but their source."""
+        """`count` whole queries with no hop left to the leaves that get everything."""
         leaves = self.leaves(source)
         self._flood_to(tuple(link.id for link in leaves if link.blocked_since is None), data, count)
-        self._flood_blocked(source, data, leaves_only=True)
+        if self.has_blocked:
+            self._flood_blocked(data, leaves)
 
     def emit(self, event: object) -> None:
         self._actions.append(Emit(event))
@@ -213,13 +240,18 @@ class Switchboard:
         self.counters.tx_bytes += size * len(targets)
         self._actions.append(Flood(targets, data, count))
 
-    def _flood_blocked(self, source: Link | None, data: bytes, *, leaves_only: bool) -> None:
-        blocked = [
+    def _takers(self, source: Link) -> list[Link]:
+        """The links that get all queries of `source`; none if we are a leaf."""
+        if self.is_leaf:
+            return []
+        return [
             link
             for link in self.links.values()
-            if link.queue is not None and link is not source and (link.info.is_leaf or not leaves_only)
+            if link is not source and not (link.info.is_leaf and (link.is_guided or link.is_muted))
         ]
-        for link in blocked:
+
+    def _flood_blocked(self, data: bytes, links: list[Link]) -> None:
+        for link in [link for link in links if link.queue is not None]:
             for frame in frames(data):
                 self._enqueue(link, frame.kind, frame.hops, frame.message)
 
@@ -251,3 +283,7 @@ class Switchboard:
         pending = self._pending.pop(link_id, None)
         if pending:
             self._actions.append(Send(link_id, pending[0] if len(pending) == 1 else b"".join(pending)))
+
+
+def _ignore(link: Link) -> None:
+    """Nobody has asked to be told."""

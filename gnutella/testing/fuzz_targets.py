@@ -38,7 +38,7 @@ from gnutella.protocol.message import (
     parse_header,
     parse_payload,
 )
-from gnutella.protocol.qrp import RouteTable
+from gnutella.protocol.qrp import MAX_SIZE, RouteTable
 from gnutella.protocol.thex import parse as parse_thex
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
 from gnutella.protocol.vendor import body_of
@@ -46,6 +46,8 @@ from gnutella.routing.udp import Needs, Tellable
 from gnutella.routing.udp_limits import MAX_AMPLIFICATION
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
+from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
+from gnutella.superpeers.lookup import asked_by
 from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
 from gnutella.testing.fuzz_seeds import TREE, seeds
 from gnutella.testing.routers import make_router, open_links
@@ -271,7 +273,7 @@ def _thex(data: bytes) -> None:
 
 def _qrp(data: bytes) -> None:
     """A row of payloads, each with its length in two bytes before it."""
-    table = RouteTable()
+    table, mile = RouteTable(), LastMile()
     violation: RemoteViolation | None = None
     at = 0
     while at + 2 <= len(data):
@@ -279,11 +281,18 @@ def _qrp(data: bytes) -> None:
         try:
             message = parse_payload(ROUTE_TABLE, data[at + 2 : at + 2 + size])
             assert isinstance(message, RouteReset | RoutePatch)
+            mile.receive(LinkId(0), message, 0.0)
             table.receive(message)
         except RemoteViolation as caught:  # one bad message does not end a link
             violation = caught
         at += 2 + size
-    assert len(table.slots) <= 1 << 24
+    assert len(table.slots) <= MAX_SIZE
+    assert len(mile) <= 1
+    assert mile.largest_bits <= INDEX_BITS
+    for asked in (asked_by(data), asked_by(b"\x80\0word\0")):
+        found = mile.match(asked)
+        assert found & ~mile.complete == 0
+        assert len(list(mile.links(found))) == found.bit_count()
     table.has("word")
     if violation is not None:
         raise violation

@@ -21,6 +21,7 @@ from gnutella.network.links import Links
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.message import Query, QueryHit
+from gnutella.protocol.qrp import hashes_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import HitReceived
 from gnutella.routing.hosts import HostCache
@@ -84,8 +85,10 @@ class LinkNode:
             own,
             rng,
             allow_private=network.profile != "public",
+            is_leaf=network.role == "leaf",
             now=reactor.seconds(),
         )
+        self.router.set_words(hashes_of(file.name for file in files))
         self._reactor = reactor
         self.hosts = HostCache()
         self.dialler = Dialler(reactor, network.dial_timeout_s)

@@ -22,6 +22,7 @@ from random import Random
 
 from gnutella.protocol.frames import Frame, frames, missing
 from gnutella.protocol.message import Query
+from gnutella.protocol.qrp import hashes_of
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import HitReceived
 from gnutella.routing.router import LinkInfo, Router
@@ -83,7 +84,13 @@ class Overlay:
     """The nodes, the wires and the clock."""
 
     def __init__(
-        self, rng: Random, *, settings: RoutingSettings | None = None, fragment: bool = False, ticking: bool = True
+        self,
+        rng: Random,
+        *,
+        settings: RoutingSettings | None = None,
+        fragment: bool = False,
+        ticking: bool = True,
+        routed: bool = False,
     ) -> None:
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
@@ -97,11 +104,13 @@ class Overlay:
         self._sequence = 0
         self._links = 0
         self._ticking = ticking
+        self._routed = routed
 
     # -- building ------------------------------------------------------------------------------------------------------
 
-    def add(self, name: str, files: Iterable[str] = (), *, query_generation: int = 1000) -> Node:
-        """A node that shares `files`; names are unique."""
+    def add(self, name: str, files: Iterable[str] = (), *, is_leaf: bool = False, query_generation: int = 1000) -> Node:
+        """A node that shares `files`; names are unique.  With `routed`, it tells its routing table."""
+        files = list(files)
         assert name not in self.nodes
         address = Address(f"10.{len(self.nodes) >> 8}.{len(self.nodes) & 255}.1", 6346)
         router = Router(
@@ -111,9 +120,12 @@ class Overlay:
             lambda link_host: address,
             self._rng,
             allow_private=True,
+            is_leaf=is_leaf,
             now=self.now,
             query_generation=query_generation,
         )
+        if self._routed:
+            router.set_words(hashes_of(files))
         node = self.nodes[name] = Node(name, address, router)
         if self._ticking:
             self._later(TICK_S * self._rng.random(), lambda: self._tick(node))
@@ -146,6 +158,7 @@ class Overlay:
                 incoming=end is far,
                 listen=other.address,
                 servent_id=other.router.servent_id,
+                reads_tables=self._routed and not is_leaf,
             )
             self.execute(end.node, end.node.router.link_opened(end.link, info, self.now))
         return near, far

@@ -93,7 +93,7 @@ def rewriting(byte: int, change: int) -> Callable[[pytest.MonkeyPatch], None]:
     def plant(patch: pytest.MonkeyPatch) -> None:
         flood = Switchboard.flood
 
-        def changed(self: Switchboard, source: Link | None, data: bytes, count: int) -> None:
+        def changed(self: Switchboard, source: Link, data: bytes, count: int) -> None:
             made = bytearray(data)
             made[byte] = (made[byte] + change) & 0xFF
             flood(self, source, bytes(made), count)
@@ -220,8 +220,8 @@ def forwarded_not_counted(patch: pytest.MonkeyPatch) -> None:
 def new_guid_at_each_hop(patch: pytest.MonkeyPatch) -> None:
     flood = Switchboard.flood
 
-    def renamed(self: Switchboard, source: Link | None, data: bytes, count: int) -> None:
-        flood(self, source, bytes(reversed(data[:16])) + data[16:] if source is not None else data, count)
+    def renamed(self: Switchboard, source: Link, data: bytes, count: int) -> None:
+        flood(self, source, bytes(reversed(data[:16])) + data[16:], count)
 
     patch.setattr(Switchboard, "flood", renamed)
 

@@ -16,6 +16,7 @@ from gnutella.network.events import LinkClosed, LinkFailed
 from gnutella.network.ports import Ports
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.frames import frames
+from gnutella.protocol.kinds import ROUTE_TABLE
 from gnutella.protocol.message import BYE, QUERY, Bye, Query, RouteReset, encode
 from gnutella.reasons import DropReason
 from gnutella.testing.aio import async_test, turns, until
@@ -215,6 +216,27 @@ async def test_leaf_takes_no_leaf_but_links_to_an_equal(reactor: Any) -> None:
     await until(reactor, lambda: equal.links.summary() == {"ultrapeers": 0, "leaves": 1, "peers": 1})
     assert equal.links.peers()[0]["role"] == "leaf"
     await stopped(leaf, other_leaf, equal)
+
+
+@pytest.mark.parametrize("deflate", [False, True])
+@async_test()
+async def test_leaf_tells_its_table_and_gets_matching_queries_only(reactor: Any, deflate: bool) -> None:
+    leaf = LinkNode(reactor, role="leaf", files=[PURPLE], deflate=deflate)
+    ultrapeer, asks = LinkNode(reactor), LinkNode(reactor)
+    await started(leaf, ultrapeer, asks)
+    await leaf.links.connect(ultrapeer.address)
+    await asks.links.connect(ultrapeer.address)
+    await until(reactor, lambda: ultrapeer.router.counters.kind(ROUTE_TABLE).rx >= 4)  # two links, RESET and PATCH each
+    for text in ("nobody has this", "purple unknown", "purple rain", "elephant"):
+        asks.search(text)
+    await until(reactor, lambda: bool(asks.hits))
+    assert [record.name for hit in asks.hits for record in hit.records] == ["purple rain.ogg"]
+    assert leaf.router.counters.kind(QUERY).rx == 1
+    assert ultrapeer.router.counters.kind(QUERY).rx == 4
+    leaf.search("anything")
+    await until(reactor, lambda: asks.router.counters.kind(QUERY).rx == 1)
+    assert ultrapeer.router.counters.dropped() == leaf.router.counters.dropped() == {}
+    await stopped(leaf, ultrapeer, asks)
 
 
 @async_test()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gnutella.network import admission
-from gnutella.network.admission import MAX_HANDSHAKES, WINDOW_S, Admission
+from gnutella.network.admission import MAX_HANDSHAKES, MAX_LEAF_LINKS, WINDOW_S, Admission
 from gnutella.protocol.handshake import Peer, Refusal
 from gnutella.protocol.headers import Headers
 from gnutella.protocol.peer import read_peer
@@ -78,6 +78,16 @@ def test_leaf_takes_no_leaf() -> None:
     assert reason(ask(rules(role="leaf"), "80.1.2.3", leaf, [], 0.0)) is DropReason.LEAF_TO_LEAF
     assert ask(rules(role="leaf"), "80.1.2.3", peer(), [], 0.0) is None
     assert ask(rules(role="auto"), "80.1.2.3", leaf, [], 0.0) is None
+
+
+def test_a_leaf_takes_ultrapeers_only_and_five_at_most() -> None:
+    leaf = rules(role="leaf")
+    without_role = peer(x_ultrapeer="")
+    assert reason(ask(leaf, "80.1.2.3", without_role, [], 0.0)) is DropReason.LEAF_TO_LEAF
+    four = [FakeLink(f"1.1.1.{number}") for number in range(MAX_LEAF_LINKS - 1)]
+    assert ask(leaf, "80.1.2.3", peer(), four, 0.0) is None
+    assert reason(ask(leaf, "80.1.2.3", peer(), [*four, FakeLink("1.1.1.9")], 0.0)) is DropReason.SLOTS_FULL
+    assert (leaf.wanted_links, rules(role="leaf", want_links=2).wanted_links, rules().wanted_links) == (4, 2, 8)
 
 
 def test_slots_of_leaves_and_of_others_are_counted_apart() -> None:

@@ -206,6 +206,16 @@ def test_connections_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None
     assert port.counts == {DropReason.PORT_FULL: 1}
 
 
+def test_more_leaves_in_the_settings_are_more_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demux, "MAX_INCOMING", 1)
+    doors = demux.Doors(lambda settled: Protocol(), None, None, None, lambda reason: None)
+    few = demux.PeerPort(Clock(), doors, 1.0, leaves=demux.LEAVES_WITHIN)
+    many = demux.PeerPort(Clock(), doors, 1.0, leaves=demux.LEAVES_WITHIN + 2)
+    hosts = [IPv4Address("TCP", f"90.1.1.{number}", 1) for number in range(4)]
+    assert [few.buildProtocol(host) is None for host in hosts] == [False, True, True, True]
+    assert [many.buildProtocol(host) is None for host in hosts] == [False, False, False, True]
+
+
 def test_fault_of_our_own_ends_that_connection_and_is_counted(flush_failures: Any, reactor: Any) -> None:
     port = Port()
     guard, transport = port.connect()

@@ -126,7 +126,8 @@ def test_entries_of_two_bits_are_read() -> None:
 def test_a_reset_empties_the_table_and_says_what_went() -> None:
     table = received(RouteTable(), WHOLE[0]["payloads"])
     changed = table.receive(RouteReset(64, 7))
-    assert changed == qrp.Changed((), tuple(WHOLE[0]["present_slots"]))
+    assert changed is not None
+    assert (changed.present, changed.absent) == ((), tuple(WHOLE[0]["present_slots"]))
     assert table.present() == []
     assert not table.is_complete
 

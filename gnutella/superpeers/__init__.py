@@ -1,0 +1,1 @@
+"""Leaves and ultrapeers: which of them can answer a query.  Pure."""
