@@ -1,7 +1,9 @@
 """Downloads in virtual time: the production planner, judge, source book and push tables over virtual streams.
 
 A download searches for words, takes the first file that comes, and fetches it from all its sources until it is whole; what is
-whole must have the bytes that were shared, or the rule `byte-exact` is broken.
+whole must have the bytes that were shared, or the rule `byte-exact` is broken.  What has arrived lies on the node's disk
+(disk.py).  Ranges are noted when a sync has made them safe, and after a restart of the node the download goes on from its
+notes: bytes that are noted must be there, or the rule `noted-safe` is broken.
 """
 
 from __future__ import annotations
@@ -11,7 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gnutella.errors import RemoteViolation
+from gnutella.lab import chance
 from gnutella.lab.content import content_of
+from gnutella.lab.disk import Disk, DiskFile
 from gnutella.lab.stream import Line
 from gnutella.lab.uploads import Callee, answer_push
 from gnutella.lab.watch import InvariantBroken
@@ -25,6 +29,7 @@ from gnutella.routing.results import Hit
 from gnutella.transfers.judge import Bytes, Unusable, Wait, judge
 from gnutella.transfers.planner import Plan
 from gnutella.transfers.push import PendingPushes, PushLimits
+from gnutella.transfers.ranges import RangeSet
 from gnutella.transfers.sources import Phase, Source, SourceBook
 
 if TYPE_CHECKING:
@@ -41,6 +46,8 @@ SWEEP_S = 1.0
 MAX_SOURCES = 8
 PUSH_S = 30.0
 RETRY_S = 60.0
+#: Stands among a download's contributors for bytes from before a restart.
+_BEFORE = 0
 
 
 @dataclass(eq=False)
@@ -53,11 +60,20 @@ class Download:
     started_at: float
     plan: Plan
     book: SourceBook
-    data: bytearray
+    file: DiskFile
+    #: Ranges that are safe on disk, as the node's database has them.
+    noted: RangeSet = field(default_factory=RangeSet)
+    #: Counts the starts of its node.
+    runs: int = 0
     state: str = "transferring"
     error: str = ""
     ended_at: float = 0.0
     contributors: set[int] = field(default_factory=set)
+    #: What ever came, whatever the disk made of it: the rule `noted-safe` looks here.
+    arrived: bytearray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.arrived = bytearray(self.hit.size)
 
     def row(self) -> dict[str, Any]:
         """Keys of report.DOWNLOAD_COLUMNS."""
@@ -66,7 +82,7 @@ class Download:
             "by": self.node.name,
             "state": self.state,
             "size": self.hit.size,
-            "sources": len(self.contributors),
+            "sources": len(self.contributors - {_BEFORE}),
             "seconds": round(self.ended_at - self.started_at, 6) if self.ended_at else None,
             "error": self.error,
         }
@@ -81,20 +97,76 @@ class Downloads:
         self._line = line
         self._pending: dict[str, PendingPushes[tuple[Download, Source]]] = {}
         self._limits: dict[str, PushLimits] = {}
+        self._disks: dict[str, Disk] = {}
         net.push_received = self.push_received
+        net.went_down = self.went_down
+        net.came_up = self.came_up
 
     def add(self, node: LabNode, hit: Hit) -> Download | None:
         """Fetch a file that a search found; None without a SHA-1."""
         if hit.sha1 is None:
             return None
-        book = SourceBook(RETRY_S)
-        for source in hit.sources:
-            book.add(source.address, source.servent_id, source.index, source.name, source.needs_push)
+        file = DiskFile(self.disk_of(node), hit.size)
         now = self.net.clock.now
-        download = Download(node, hit, hit.sha1, now, Plan(hit.size, PIECE), book, bytearray(hit.size))
+        download = Download(node, hit, hit.sha1, now, Plan(hit.size, PIECE), _book_of(hit), file)
         self.all.append(download)
-        self._sweep(download)
+        self._sweep(download, download.runs)
         return download
+
+    # -- the disk ------------------------------------------------------------------------------------------------------
+
+    def disk_of(self, node: LabNode) -> Disk:
+        """The disk that a node's downloads go to."""
+        disk = self._disks.get(node.name)
+        if disk is None:
+            disk = self._disks[node.name] = Disk(chance.source(self.net.seed, "disk", node.name))
+        return disk
+
+    def keep(self, download: Download) -> None:
+        """Make safe what has arrived, and note it then."""
+        mark, have = download.file.begin_sync(), RangeSet(download.plan.have)
+        at = max(self.net.clock.now, download.file.disk.free_at)
+        self.net.clock.at(at, self._kept, download, download.runs, mark, have)
+
+    def _kept(self, download: Download, run: int, mark: int, have: RangeSet) -> None:
+        if download.runs == run and download.state == "transferring":
+            download.file.end_sync(mark)
+            download.noted = have
+            if have.total == download.hit.size:
+                self._verify(download)
+
+    def went_down(self, node: LabNode, is_power_failure: bool | None) -> None:
+        """A node stopped; None for is_power_failure: in order, so that all it had written is safe."""
+        for download in self._of(node):
+            download.runs += 1
+            if is_power_failure is None:
+                download.file.end_sync(download.file.begin_sync())
+                download.noted = RangeSet(download.plan.have)
+            else:
+                download.file.crash(is_power_failure=is_power_failure)
+            download.error = "the node went away"
+            self._check_notes(download)
+        for download in self._of(node, "done"):
+            download.file.crash(is_power_failure=bool(is_power_failure))
+            self._check_whole(download)
+
+    def came_up(self, node: LabNode) -> None:
+        """A node runs again: its downloads go on with what they had noted."""
+        self._pending.pop(node.name, None)
+        for download in self._of(node):
+            download.plan = Plan(download.hit.size, PIECE, download.noted)
+            download.book = _book_of(download.hit)
+            download.contributors = {_BEFORE} if download.noted.total else set()
+            self._sweep(download, download.runs)
+
+    def _of(self, node: LabNode, state: str = "transferring") -> list[Download]:
+        return [each for each in self.all if each.node is node and each.state == state]
+
+    def _check_notes(self, download: Download) -> None:
+        """What is noted is what arrived, byte by byte, unless a line corrupted it: then the whole file's hash finds it."""
+        if any(download.file.content[start:stop] != download.arrived[start:stop] for start, stop in download.noted):
+            where = self.net.clock.now, download.node.name
+            raise InvariantBroken("noted-safe", *where, f"{download.hit.name} lacks bytes that it has noted")
 
     def dial(self, node: LabNode, peer: LabNode) -> End | None:
         """A connection for a transfer; None when the peer cannot be reached."""
@@ -102,31 +174,28 @@ class Downloads:
 
     # -- sources -------------------------------------------------------------------------------------------------------
 
-    def look(self, download: Download) -> None:
-        """The last byte came."""
-        if download.state == "transferring":
-            self._verify(download)
-
-    def _sweep(self, download: Download) -> None:
+    def _sweep(self, download: Download, run: int) -> None:
         """Ask sources that may be asked; again each second."""
-        if download.state != "transferring":
-            return
-        if not download.node.is_up:
-            self._end(download, "failed", "the node went away")
+        if download.state != "transferring" or download.runs != run or not download.node.is_up:
             return
         now = self.net.clock.now
         if download.plan.is_complete:
-            self._verify(download)
+            self.keep(download)
             return
         for other, source in self._waiting(download.node).expire(now):
             if source.phase is Phase.PUSHING:
                 other.book.rest(source, now, DropReason.PUSH_UNANSWERED)
-        for source in download.book.ready(now)[: MAX_SOURCES - download.book.busy()]:
+        room = download.file.disk.room
+        download.error = (
+            "disk is full" if room is not None and room < download.hit.size - download.file.taken.total else ""
+        )
+        ready = [] if download.error else download.book.ready(now)
+        for source in ready[: MAX_SOURCES - download.book.busy()]:
             self._reach(download, source, now)
         if not download.book.usable():
             self._end(download, "failed", "no source is left")
             return
-        self.net.clock.after(SWEEP_S, self._sweep, download)
+        self.net.clock.after(SWEEP_S, self._sweep, download, run)
 
     def _reach(self, download: Download, source: Source, now: float) -> None:
         if source.needs_push or source.try_push:
@@ -182,7 +251,7 @@ class Downloads:
 
     def _verify(self, download: Download) -> None:
         """The whole file is there: right by its SHA-1, or it begins anew."""
-        if hashlib.sha1(download.data).digest() != download.sha1:
+        if hashlib.sha1(download.file.content).digest() != download.sha1:
             culprits = download.contributors
             if len(culprits) == 1:
                 source = download.book.get(next(iter(culprits)))
@@ -190,16 +259,28 @@ class Downloads:
                     download.book.drop(source, DropReason.SOURCE_CORRUPT)
             download.plan = Plan(download.hit.size, PIECE)
             download.contributors = set()
-            self.net.clock.after(SWEEP_S, self._sweep, download)
+            download.noted = RangeSet()
+            download.runs += 1
+            self.net.clock.after(SWEEP_S, self._sweep, download, download.runs)
             return
-        if bytes(download.data) != content_of(download.hit.name, download.hit.size):
+        self._check_whole(download)
+        self._end(download, "done", "")
+
+    def _check_whole(self, download: Download) -> None:
+        if bytes(download.file.content) != content_of(download.hit.name, download.hit.size):
             where = self.net.clock.now, download.node.name
             raise InvariantBroken("byte-exact", *where, f"{download.hit.name} is not as shared")
-        self._end(download, "done", "")
 
     def _end(self, download: Download, state: str, error: str) -> None:
         download.state, download.error, download.ended_at = state, error, self.net.clock.now
         self.net.record.note(self.net.clock.now, download.node.name, f"download {state}", download.hit.name)
+
+
+def _book_of(hit: Hit) -> SourceBook:
+    book = SourceBook(RETRY_S)
+    for source in hit.sources:
+        book.add(source.address, source.servent_id, source.index, source.name, source.needs_push)
+    return book
 
 
 class Fetching:
@@ -211,9 +292,14 @@ class Fetching:
         self._download = download
         self._source = source
         self._reader = HeadReader()
+        self._plan = download.plan
         self._asked: Span | None = None
         self._left = 0
         end.talk = self
+
+    @property
+    def _is_wanted(self) -> bool:
+        return self._download.state == "transferring" and self._download.plan is self._plan
 
     def ask(self, end: End) -> None:
         """Request what the planner gives us, or hang up when there is nothing left to do."""
@@ -221,7 +307,7 @@ class Fetching:
             return
         download = self._download
         # An empty file is whole before anything is asked.
-        self._asked = download.plan.ask(self._source.key, PIECE) if download.state == "transferring" else None
+        self._asked = self._plan.ask(self._source.key, PIECE) if self._is_wanted else None
         if self._asked is None:
             self._net.disconnect(end, "nothing left")
             self.closed(end)
@@ -261,17 +347,31 @@ class Fetching:
     def _body(self, end: End, data: bytes) -> bytes:
         part, rest = data[: self._left], data[self._left :]
         download, source = self._download, self._source
+        if download.plan is not self._plan:
+            self._hang_up(end, DropReason.SOURCE_BROKE)
+            return b""
         start, fresh = download.plan.arrived(source.key, len(part))
-        for span in fresh:
-            download.data[span.start : span.stop] = part[span.start - start : span.stop - start]
+        for number, span in enumerate(fresh):
+            piece = part[span.start - start : span.stop - start]
+            if not download.file.write(span.start, piece, self._net.clock.now):
+                for lost in fresh[number:]:
+                    download.plan.discard(lost.start, lost.stop)
+                download.error = "disk is full"
+                self._hang_up(end, DropReason.SOURCE_BROKE)
+                return b""
+            download.arrived[span.start : span.stop] = piece
         self._left -= len(part)
         download.contributors.add(source.key)
         download.book.succeeded(source)
         if not self._left:
-            if download.plan.is_complete:
-                self._downloads.look(download)
-            self.ask(end)
+            self._downloads.keep(download)
+            # What a slow disk has not taken yet holds up the source, too.
+            self._net.clock.at(max(self._net.clock.now, download.file.disk.free_at), self._next, end)
         return rest
+
+    def _next(self, end: End) -> None:
+        if end.is_open:
+            self.ask(end)
 
     def _hang_up(self, end: End, reason: DropReason, wait_s: float | None = None) -> None:
         self._download.book.rest(self._source, self._net.clock.now, reason, wait_s)
@@ -280,7 +380,7 @@ class Fetching:
 
     def closed(self, end: End) -> None:
         """What it was to fetch is free again."""
-        self._download.plan.give_back(self._source.key)
+        self._plan.give_back(self._source.key)
         self._left = 0
         if self._source.phase is Phase.CONNECTED:
             self._download.book.rest(self._source, self._net.clock.now, DropReason.SOURCE_BROKE)

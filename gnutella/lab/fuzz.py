@@ -212,6 +212,8 @@ def _action(rng: Random, nodes: int) -> Tables:
             "at_byte": chance.below(rng, 2000),
             "seconds": float(chance.below(rng, 20)),
         },
+        {"do": "disk", "node": one, "room_kib": chance.below(rng, 40), "kib_s": float(chance.below(rng, 20))},
+        {"do": "disk", "node": one},
         {
             "do": "churn",
             "mean_up_s": 5.0 + chance.below(rng, 40),

@@ -77,6 +77,9 @@ class Network:
         self.all_ends: list[End] = []
         #: Who answers pushes, if there are transfers.
         self.push_received: Callable[[LabNode, PushReceived], object] | None = None
+        #: Told when a node went down (True: by a power failure; None: in order), and when it is up again.
+        self.went_down: Callable[[LabNode, bool | None], object] | None = None
+        self.came_up: Callable[[LabNode], object] | None = None
         self._watches = watch
         self._ends = 0
         self._sides: Mapping[str, int] | None = None
@@ -138,7 +141,7 @@ class Network:
         self.record.note(self.clock.now, node.name, "leaves")
         for end in list(node.ends.values()):
             self._say_bye(end, *_BYE_LEAVING)
-        self._down(node, False)
+        self._down(node, None)
 
     def revive(self, node: LabNode) -> None:
         """The node starts again, without links and memories, under its old servent id."""
@@ -146,9 +149,11 @@ class Network:
             self.record.note(self.clock.now, node.name, "up")
             node.start(self.clock.now)
             self.watch.forget(node)
+            if self.came_up is not None:
+                self.came_up(node)
             self.clock.after(chance.between(node.rng, 0.0, TICK_S), self._tick, node, node.lives)
 
-    def _down(self, node: LabNode, is_power_failure: bool) -> None:
+    def _down(self, node: LabNode, is_power_failure: bool | None) -> None:
         node.is_up = False
         node.lives += 1
         for end in [*node.ends.values(), *node.opening.values()]:
@@ -156,6 +161,8 @@ class Network:
                 self._vanish(end)
             else:
                 self._close(end, "")
+        if self.went_down is not None:
+            self.went_down(node, is_power_failure)
 
     # -- links ---------------------------------------------------------------------------------------------------------
 

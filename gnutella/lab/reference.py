@@ -13,6 +13,7 @@ from gnutella.control.schema import field_comments
 from gnutella.control.table import Column
 from gnutella.lab import report
 from gnutella.lab import scenario as s
+from gnutella.lab.disk import __doc__ as disk_text
 from gnutella.lab.strategies import __doc__ as strategies_text
 from gnutella.lab.stream import __doc__ as stream_text
 from gnutella.lab.telling import COLUMNS as STEPS
@@ -73,6 +74,8 @@ def scenario_page() -> str:
         _text(watch_text, 2),
         "## What links are like",
         _text(stream_text, 2),
+        "## What disks are like",
+        _text(disk_text, 2),
         "## Ways to search",
         _text(strategies_text, 2),
         "## Reports",

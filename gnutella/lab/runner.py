@@ -226,6 +226,11 @@ class Run:
         if end is not None:
             self.net.add_fault(end, Fault(action.kind, action.at_byte, action.seconds))
 
+    def _disk(self, action: s.Disk) -> None:
+        disk = self.downloads.disk_of(self.net.nodes[action.node])
+        disk.room = None if action.room_kib is None else action.room_kib * 1024
+        disk.bytes_s = action.kib_s * 1024
+
     def _churn(self, action: s.Churn) -> None:
         until = self.scenario.end_s if action.until_s is None else action.until_s
         names = choose(self._rng, list(self.net.nodes), round(action.share * len(self.net.nodes)))
@@ -261,5 +266,6 @@ class Run:
         s.Heal: _heal,
         s.Set: _set,
         s.Fault: _fault,
+        s.Disk: _disk,
         s.Churn: _churn,
     }

@@ -273,6 +273,17 @@ class Fault(Action, frozen=True):
     seconds: Seconds = 1.0
 
 
+class Disk(Action, frozen=True):
+    """The disk that a node's downloads go to becomes full, slow or well again."""
+
+    #: Whose.
+    node: str
+    #: KiB that it still takes; left out: any number.
+    room_kib: Count | None = None
+    #: How fast it writes; 0: at once.
+    kib_s: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
+
+
 class Churn(Action, frozen=True):
     """From now on nodes leave and come back by chance."""
 
@@ -287,7 +298,7 @@ class Churn(Action, frozen=True):
 
 
 AnyAction = (
-    Query | Download | Publish | Join | Leave | Kill | Partition | Heal | Set | Fault | Churn
+    Query | Download | Publish | Join | Leave | Kill | Partition | Heal | Set | Fault | Disk | Churn
 )  # fmt: skip
 
 

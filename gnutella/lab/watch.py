@@ -11,6 +11,7 @@
     bounds          tables and queues stay within their bounds
     balance         messages sent = received + lost, by the nodes' own counters too
     byte-exact      a finished download has the bytes that were shared
+    noted-safe      what a download has noted as arrived is on disk, whenever its node dies
 
 A broken rule raises `InvariantBroken` at once, at the virtual time where it broke.  The watch sees bytes, not the router's
 thoughts; what it remembers of each query (`Life`) is also what the reports are made from.
