@@ -26,10 +26,11 @@ from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, Reachabi
 from gnutella.network.guard import Guard
 from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
+from gnutella.network.outcomes import also
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Targets, addresses_in, back_off, pause_after
+from gnutella.network.targets import Targets, addresses_in, advice_for, back_off, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -155,8 +156,10 @@ class Links:
         return self._port.half_open
 
     def connect(self, address: Address) -> Deferred[dict[str, object]]:
-        """Open a link; its row of `peers`.  UserError (exit 69) says why there is none."""
-        if (objection := self._objection(address)) is not None:
+        """Open a link, unless it is open; its row of `peers`.  UserError (exit 69) says why there is none."""
+        if (known := self._known(address)) is not None:
+            return known
+        if (objection := self._objection()) is not None:
             return defer.fail(objection)
         outcome: Deferred[dict[str, object]] = Deferred(lambda _: self.close(link, DropReason.USER_CLOSED))
         link = self._dial(address)
@@ -166,9 +169,21 @@ class Links:
             outcome.errback(UserError(f"no link to {address}: {link.closed_for[1]}", "", os.EX_UNAVAILABLE))
         return outcome
 
-    def _objection(self, address: Address) -> UserError | None:
-        if any(address in (link.reached_at, link.dialled) for link in self._all if link.phase is not Phase.CLOSING):
-            return UserError(f"a link to {address} is open or being opened", "see `gnutella peers`", os.EX_UNAVAILABLE)
+    def _known(self, address: Address) -> Deferred[dict[str, object]] | None:
+        """The outcome for a link that is open, or that somebody (a kept host, the LAN) is opening; None for neither."""
+        for link in self._all:
+            if address not in (link.reached_at, link.dialled) or link.phase in (Phase.CLOSING, Phase.CLOSED):
+                continue
+            if link.id in self._open:
+                return defer.succeed(self.row(link))
+            if (first := self._waiting.get(link)) is not None:
+                return also(first)
+            if link.dialled is not None:
+                self._waiting[link] = Deferred()
+                return self._waiting[link]
+        return None
+
+    def _objection(self) -> UserError | None:
         if not self._admission.has_slot(is_leaf=False, links=self._counted()):
             hint = "close one, or raise network.max_links"
             return UserError("no slot is free for another link", hint, os.EX_UNAVAILABLE)
@@ -337,7 +352,7 @@ class Links:
         self._emit(LinkFailed(str(link.dialled), reason, detail))
         if (waiting := self._waiting.pop(link, None)) is not None:
             what = detail or reason.meaning
-            waiting.errback(UserError(f"no link to {link.dialled}: {what}", _hint(reason), os.EX_UNAVAILABLE))
+            waiting.errback(UserError(f"no link to {link.dialled}: {what}", advice_for(reason), os.EX_UNAVAILABLE))
 
     def link_lost(self, link: PeerLink) -> None:
         """Its connection is gone."""
@@ -479,11 +494,3 @@ class Links:
             missing, now, known | self._own_addresses(), ultrapeers_first=self.router.is_leaf
         ):
             self._dial(address)
-
-
-def _hint(reason: DropReason) -> str:
-    if reason is DropReason.DIAL_FAILED:
-        return "is a servent running there?"
-    if reason is DropReason.HANDSHAKE_REFUSED:
-        return "try another servent"
-    return ""

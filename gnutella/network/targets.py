@@ -97,3 +97,12 @@ def pause_after(reason: DropReason, lived_s: float) -> float:
     if reason is DropReason.USER_CLOSED:
         return USER_PAUSE_S
     return EARLY_END_PAUSE_S if lived_s < GOOD_LIFE_S and reason not in _HARMLESS else 0.0
+
+
+def advice_for(reason: DropReason) -> str:
+    """What a person may try who dialled a host in vain; "" where there is nothing to say."""
+    if reason is DropReason.DIAL_FAILED:
+        return "is a servent running there?"
+    if reason is DropReason.HANDSHAKE_REFUSED:
+        return "try another servent"
+    return ""

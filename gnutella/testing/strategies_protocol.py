@@ -23,6 +23,7 @@ from gnutella.protocol.message import (
     RouteReset,
     VendorMessage,
 )
+from gnutella.protocol.query import MAX_QUERY
 from gnutella.protocol.urn import bitprint_urn, sha1_urn, tree_urn
 from gnutella.units import Address, Guid
 
@@ -78,9 +79,9 @@ def urns() -> st.SearchStrategy[str]:
 def queries() -> st.SearchStrategy[Query]:
     """Queries with any flags, URNs and a block."""
     text = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=60)
-    return st.builds(
-        Query, text, U16, st.lists(urns(), max_size=3).map(tuple), optional_ggep(), st.sampled_from(("", "<audio/>"))
-    )
+    urn_lists = st.lists(urns(), max_size=3).map(tuple)
+    built = st.builds(Query, text, U16, urn_lists, optional_ggep(), st.sampled_from(("", "<audio/>")))
+    return built.filter(lambda query: len(query.encode()) <= MAX_QUERY)  # longer ones are refused when read
 
 
 def records() -> st.SearchStrategy[HitRecord]:

@@ -149,15 +149,27 @@ async def test_query_and_hit_cross_a_node_in_the_middle(reactor: Any) -> None:
 
 
 @async_test()
+async def test_two_tasks_that_want_one_link_get_the_same_failure(reactor: Any) -> None:
+    one = LinkNode(reactor)
+    await started(one)
+    nobody = Address("127.0.0.1", 1)
+    outcomes = [one.links.connect(nobody), one.links.connect(nobody)]
+    for outcome in outcomes:
+        with pytest.raises(UserError, match="connection refused"):
+            await outcome
+    await stopped(one)
+
+
+@async_test()
 async def test_second_link_to_the_same_servent_is_refused_on_both_sides(reactor: Any) -> None:
     one, other = LinkNode(reactor), LinkNode(reactor)
     await started(one, other)
-    await one.links.connect(other.address)
-    with pytest.raises(UserError, match="is open or being opened"):
-        await one.links.connect(other.address)
+    first, second = one.links.connect(other.address), one.links.connect(other.address)
+    row = await first
+    assert (await second)["link"] == row["link"]
+    assert (await one.links.connect(other.address))["link"] == row["link"]
     await until(reactor, lambda: len(other.links.peers()) == 1)
-    with pytest.raises(UserError, match="is open or being opened"):
-        await other.links.connect(one.address)
+    assert (await other.links.connect(one.address))["address"] == str(one.address)
     with pytest.raises(UserError, match="409 Already connected"):
         await other.links.connect(Address("localhost", one.address.port))
     assert one.drops(DropReason.ALREADY_LINKED) == 1
