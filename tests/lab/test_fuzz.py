@@ -33,7 +33,7 @@ def test_random_scenarios_are_scenarios() -> None:
 def test_a_bug_is_found_shrunk_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flood = Switchboard.flood
 
-    def careless(self: Switchboard, source: Link | None, data: bytes, count: int) -> None:
+    def careless(self: Switchboard, source: Link, data: bytes, count: int) -> None:
         made = bytearray(data)
         made[TTL_AT] += 1
         flood(self, source, bytes(made), count)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnutella.protocol.kinds import PING, QUERY, encode_header
+from gnutella.routing.link import Link
 from gnutella.routing.relay import Relay
 from gnutella.testing.routers import guid_of, make_router, open_links, query_bytes
 from gnutella.units import LinkId
@@ -42,8 +43,14 @@ def test_the_short_way_does_what_the_long_way_does(chunks: list[tuple[int, bytes
 
 
 def test_one_query_alone_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    lone, took = Relay.lone, []
-    monkeypatch.setattr(Relay, "lone", lambda *given: took.append(lone(*given)) or took[-1])
+    lone = Relay.lone
+    took: list[bool] = []
+
+    def noted(relay: Relay, link: Link, data: bytes, now: float) -> bool:
+        took.append(lone(relay, link, data, now))
+        return took[-1]
+
+    monkeypatch.setattr(Relay, "lone", noted)
     router = make_router()
     open_links(router, 3)
     router.receive(LinkId(0), query_bytes(), 1.0)
