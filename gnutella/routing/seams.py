@@ -5,27 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from gnutella.protocol.offer import OfferedFile
 from gnutella.units import Address, LinkId
 
 if TYPE_CHECKING:
     from gnutella.routing.actions import Action
 
 
-class Shared(Protocol):
-    """One shared file as a query hit shows it."""
-
-    @property
-    def index(self) -> int: ...
-    @property
-    def name(self) -> str: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def sha1(self) -> bytes | None: ...
-    @property
-    def tth(self) -> bytes | None: ...
-    @property
-    def mtime(self) -> int: ...
+#: One shared file as a query hit shows it.
+Shared = OfferedFile
 
 
 class Library(Protocol):
