@@ -1,7 +1,7 @@
 """The links service: opens and accepts links, feeds their bytes to the router and does what the router asks.
 
-It decides nothing about messages (routing.router), about who may link (admission) or whom to dial when (targets, the host
-cache); it connects those to transports.  One `transport.write` for each link and chunk: the router hands over batches, and a
+It decides nothing about messages (routing.router), about who may link (admission) or whom to dial when (dialling); it
+connects those to transports.  One `transport.write` for each link and chunk: the router hands over batches, and a
 compressed link is flushed once a cork, not once a message.
 """
 
@@ -18,19 +18,19 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from gnutella.errors import Refused, RemoteViolation, UserError
+from gnutella.errors import RemoteViolation, UserError
 from gnutella.network.admission import Admission
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
+from gnutella.network.dialling import Dialling
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
-from gnutella.network.guard import Guard
 from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
-from gnutella.network.outcomes import also
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
+from gnutella.network.roster import Roster
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Targets, addresses_in, advice_for, back_off, pause_after
+from gnutella.network.targets import Targets, addresses_in, back_off, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -48,10 +48,6 @@ from gnutella.units import Address, LinkId
 #: several links, and long enough that a busy link costs two hundred system calls a second at most.
 CORK_S = 0.005
 TICK_S = 1.0
-#: Dials of the host cache begun in one tick.
-MAX_DIALS_A_TICK = 4
-#: Names of links that are kept for traces after the link is gone.
-MAX_NAMES = 4096
 
 
 class Links:
@@ -85,24 +81,18 @@ class Links:
         self._reactor = reactor
         self._settings = settings
         self._own_address = own_address
-        self._dialler = dialler
         self._rng = rng
         self._emit = emit
         self._clock: Callable[[], float] = reactor.seconds
         self._admission = Admission(settings, router.servent_id)
-        self._targets = Targets(addresses_in(settings.connect))
+        self.roster = Roster()
+        self._dialling = Dialling(self, self.roster, hosts, dialler, Targets(addresses_in(settings.connect)))
+        self._targets = self._dialling.targets
         self._ports = Ports(reactor)
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
         doors = Doors(self._incoming, http, giv, tls_server, router.count_drop)
         self._port = PeerPort(reactor, doors, settings.handshake_timeout_s, leaves=settings.max_leaves)
-        #: Links by number once they are open; all of them from their first byte to their last.
-        self._open: dict[LinkId, PeerLink] = {}
-        self._all: set[PeerLink] = set()
-        self._dialling: dict[PeerLink, Deferred[Any]] = {}
-        self._waiting: dict[PeerLink, Deferred[dict[str, object]]] = {}
-        self._names: dict[LinkId, str] = {}
-        self._last_id = 0
         self._dirty: list[PeerLink] = []
         self._cork: Any = None
         self._ticks = LoopingCall(self._tick)
@@ -127,14 +117,13 @@ class Links:
             self._ticks.stop()
         await self._ports.close()
         self._port.abort_half_open()
-        for attempt in list(self._dialling.values()):
-            attempt.cancel()
-        for link in list(self._all):
+        self._dialling.stop()
+        for link in list(self.roster.all):
             self.close(link, DropReason.SHUTDOWN)
         if self._cork is not None:
             self._cork.cancel()
             self._cork = None
-        if self._all:
+        if self.roster.all:
             self._all_gone = Deferred()
             await self._all_gone
 
@@ -157,53 +146,31 @@ class Links:
 
     def connect(self, address: Address) -> Deferred[dict[str, object]]:
         """Open a link, unless it is open; its row of `peers`.  UserError (exit 69) says why there is none."""
-        if (known := self._known(address)) is not None:
+        if (known := self._dialling.known(address)) is not None:
             return known
         if (objection := self._objection()) is not None:
             return defer.fail(objection)
-        outcome: Deferred[dict[str, object]] = Deferred(lambda _: self.close(link, DropReason.USER_CLOSED))
-        link = self._dial(address)
-        if link in self._all:
-            self._waiting[link] = outcome
-        else:
-            outcome.errback(UserError(f"no link to {address}: {link.closed_for[1]}", "", os.EX_UNAVAILABLE))
-        return outcome
-
-    def _known(self, address: Address) -> Deferred[dict[str, object]] | None:
-        """The outcome for a link that is open, or that somebody (a kept host, the LAN) is opening; None for neither."""
-        for link in self._all:
-            if address not in (link.reached_at, link.dialled) or link.phase in (Phase.CLOSING, Phase.CLOSED):
-                continue
-            if link.id in self._open:
-                return defer.succeed(self.row(link))
-            if (first := self._waiting.get(link)) is not None:
-                return also(first)
-            if link.dialled is not None:
-                self._waiting[link] = Deferred()
-                return self._waiting[link]
-        return None
+        return self._dialling.connect(address)
 
     def _objection(self) -> UserError | None:
-        if not self._admission.has_slot(is_leaf=False, links=self._counted()):
+        if not self._admission.has_slot(is_leaf=False, links=self.roster.counted()):
             hint = "close one, or raise network.max_links"
             return UserError("no slot is free for another link", hint, os.EX_UNAVAILABLE)
         return None
 
     def disconnect(self, text: str) -> dict[str, object]:
         """Close the link whose row of `peers` says `text` (its address or number); its last row.  UserError (exit 1)."""
-        for link in self._open.values():
-            names = {str(link.address), str(Address(link.host, link.port)), str(link.dialled), str(link.id)}
-            if text.strip() in names:
-                row = self.row(link)
-                if link.dialled is not None:
-                    self._targets.drop(link.dialled)
-                self.close(link, DropReason.USER_CLOSED)
-                return row
+        if (link := self.roster.find(text)) is not None:
+            row = self.row(link)
+            if link.dialled is not None:
+                self._targets.drop(link.dialled)
+            self.close(link, DropReason.USER_CLOSED)
+            return row
         raise UserError(f"no link to {text!r}", "see `gnutella peers`", 1)
 
     def peers(self) -> list[dict[str, object]]:
         """A row for each open link, in order of opening."""
-        return [self.row(link) for link in self._open.values()]
+        return [self.row(link) for link in self.roster.open.values()]
 
     def row(self, link: PeerLink) -> dict[str, object]:
         """One link as the product contract shows it, and some more."""
@@ -218,22 +185,21 @@ class Links:
 
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
-        roles = [None if link.peer is None else link.peer.is_ultrapeer for link in self._open.values()]
-        return {"ultrapeers": roles.count(True), "leaves": roles.count(False), "peers": len(roles)}
+        return self.roster.summary()
 
     def local_host(self) -> str | None:
         """Our IP on the oldest open link, which is as good a guess as any; None without links."""
-        return next((link.local_host for link in self._open.values()), None)
+        return self.roster.local_host()
 
     def name(self, link: LinkId | None) -> str:
         """Address of a link, also of one that is gone (if not long); "" for this node itself."""
-        return "" if link is None or link < 0 else self._names.get(link, f"link {link}")
+        return self.roster.name(link)
 
     # -- the router's wishes -------------------------------------------------------------------------------------------
 
     def execute(self, actions: list[Action]) -> None:
         """Do what the router asks, in order."""
-        links = self._open
+        links = self.roster.open
         for action in actions:
             if type(action) is Flood:
                 data = action.data
@@ -250,7 +216,7 @@ class Links:
 
     def _happened(self, event: object) -> None:
         if type(event) is ByeReceived:
-            link = self._open.get(event.link)
+            link = self.roster.open.get(event.link)
             if link is not None:
                 self.router.count_drop(DropReason.PEER_BYE)
                 self._close_counted(link, DropReason.PEER_BYE, f"{event.code} {event.text}".strip())
@@ -262,13 +228,13 @@ class Links:
 
     def close(self, link: PeerLink, reason: DropReason, detail: str = "") -> None:
         """Close a link for a reason of the edge's, or give up one that is not open yet."""
-        if link.id in self._open:
+        if link.id in self.roster.open:
             self.router.count_drop(reason, link=link.id)
             self._close_counted(link, reason, detail)
         else:
             link.close(reason, detail)
             if link.phase is Phase.CLOSED:
-                self._gone(link)
+                self.gone(link)
 
     def _close_counted(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         words = b""
@@ -281,7 +247,7 @@ class Links:
     def _unlink(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         """An open link is none any more, from here on for everybody."""
         now = self._clock()
-        del self._open[link.id]
+        del self.roster.open[link.id]
         self._emit(LinkClosed(link.id, str(link.address), reason, detail))
         self._targets.lost(link.dialled, now, now - link.opened_at)
         if pause := pause_after(reason, now - link.opened_at):
@@ -292,35 +258,32 @@ class Links:
 
     def offer(self, link: PeerLink) -> Offer:
         """What we say of ourselves to that peer."""
-        has_room = self._admission.has_slot(is_leaf=False, links=self._counted())
+        has_room = self._admission.has_slot(is_leaf=False, links=self.roster.counted())
         return self._introductions.offer(
-            link, list(self._open.values()), has_tls=self.tls is not None, has_room=has_room
+            link, list(self.roster.open.values()), has_tls=self.tls is not None, has_room=has_room
         )
 
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
         """Whether we want it."""
-        twins = list(self._open.values())  # two that are both still shaking hands are sorted out when they open
+        twins = list(self.roster.open.values())  # two that are both still shaking hands are sorted out when they open
         if not link.incoming:
             return self._admission.either_way(link.host, peer, twins)
-        others = [other for other in self._counted() if other is not link]
+        others = [other for other in self.roster.counted() if other is not link]
         return self._admission.incoming(link.host, peer, twins, others, self._clock())
 
     def link_ready(self, link: PeerLink) -> None:
         """Its handshake is over: from now on the router has it."""
         peer, now = link.peer, self._clock()
         assert peer is not None
-        if (twin := self._twin(link)) is not None:
+        if (twin := self.roster.twin(link)) is not None:
             self._resolve_twins(link, twin)
             if link.phase is not Phase.OPEN:
                 return
-        self._last_id += 1
-        link.id = LinkId(self._last_id)
-        self._open[link.id] = link
-        self._remember_name(link)
+        self.roster.opened(link)
         if link.dialled is not None:
             self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer)
             self.hosts.worked(link.address, now)
-        self._introductions.learn(peer, self._open.values(), now)
+        self._introductions.learn(peer, self.roster.open.values(), now)
         if self._own_address.report(link.host, peer.remote_ip):
             self.router.self_changed()
             self._emit(ReachabilityChanged(self._own_address.external or ""))
@@ -328,14 +291,13 @@ class Links:
         self.execute(self.router.link_opened(link.id, info, now))
         row = self.row(link)
         self._emit(LinkOpened(link.id, row))
-        if (waiting := self._waiting.pop(link, None)) is not None:
-            waiting.callback(row)
+        self._dialling.opened(link, row)
 
     def link_failed(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         """No link came of it."""
         refused = link.refusal
         if refused is not None and refused.peer is not None:
-            self._introductions.learn(refused.peer, self._open.values(), self._clock())
+            self._introductions.learn(refused.peer, self.roster.open.values(), self._clock())
             if refused.peer.servent_id == self.router.servent_id:
                 reason, detail = DropReason.SELF_LINK, "that is this node itself"
         self.router.count_drop(reason)
@@ -350,16 +312,14 @@ class Links:
         else:
             self.hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
         self._emit(LinkFailed(str(link.dialled), reason, detail))
-        if (waiting := self._waiting.pop(link, None)) is not None:
-            what = detail or reason.meaning
-            waiting.errback(UserError(f"no link to {link.dialled}: {what}", advice_for(reason), os.EX_UNAVAILABLE))
+        self._dialling.failed(link, reason, detail)
 
     def link_lost(self, link: PeerLink) -> None:
         """Its connection is gone."""
-        if link.id in self._open:
+        if link.id in self.roster.open:
             self.router.count_drop(DropReason.PEER_CLOSED)
             self._unlink(link, DropReason.PEER_CLOSED, "")
-        self._gone(link)
+        self.gone(link)
 
     def link_received(self, link: PeerLink, data: bytes) -> None:
         """Bytes of the message stream, inflated."""
@@ -395,51 +355,24 @@ class Links:
 
     def _incoming(self, settled: Callable[[], None]) -> IProtocol:
         link = PeerLink(self, self._reactor, None, settled)
-        self._all.add(link)
+        self.roster.all.add(link)
         return link
 
-    def _dial(self, address: Address) -> PeerLink:
-        link = PeerLink(self, self._reactor, address)
-        self._all.add(link)
-        attempt = self._dialler.connect(address, Guard(link, self._fault))
-        self._dialling[link] = attempt
-        attempt.addBoth(self._dialled, link)
-        return link
+    def new_link(self, address: Address) -> PeerLink:
+        """dialling.Owner: a link that is going to be dialled."""
+        return PeerLink(self, self._reactor, address)
 
-    def _dialled(self, result: object, link: PeerLink) -> None:
-        self._dialling.pop(link, None)
-        if not isinstance(result, Failure):
-            if link.phase is Phase.CLOSED:  # given up meanwhile
-                link.transport.abortConnection()
-            return
-        error = result.value
-        detail = error.detail if isinstance(error, Refused) else type(error).__name__
-        if link.phase is not Phase.CLOSED:
-            link.phase = Phase.CLOSED
-            self.link_failed(link, DropReason.DIAL_FAILED, detail)
-        self._gone(link)
-
-    def _gone(self, link: PeerLink) -> None:
-        self._all.discard(link)
-        attempt = self._dialling.pop(link, None)
-        if attempt is not None:
-            attempt.cancel()
-        if not self._all and self._all_gone is not None:
+    def gone(self, link: PeerLink) -> None:
+        """Its connection is gone, or will never be."""
+        self.roster.all.discard(link)
+        self._dialling.gone(link)
+        if not self.roster.all and self._all_gone is not None:
             gone, self._all_gone = self._all_gone, None
             gone.callback(None)
 
-    def _fault(self) -> None:
+    def fault(self) -> None:
+        """Count a fault of ours."""
         self.router.count_drop(DropReason.INTERNAL_ERROR)
-
-    def _counted(self) -> list[PeerLink]:
-        """Links that take a slot: open, or accepted and about to open."""
-        return [link for link in self._all if link.is_accepted and link.phase not in (Phase.CLOSING, Phase.CLOSED)]
-
-    def _twin(self, link: PeerLink) -> PeerLink | None:
-        """Another open link to the same servent: both sides dialled at the same time."""
-        if link.servent_id is None:
-            return None
-        return next((other for other in self._open.values() if other.servent_id == link.servent_id), None)
 
     def _resolve_twins(self, new: PeerLink, old: PeerLink) -> None:
         """Keep one of two links to one servent: the one dialled by the greater servent id, so that both sides agree."""
@@ -451,46 +384,23 @@ class Links:
             self.router.count_drop(DropReason.ALREADY_LINKED)
             if new.dialled is not None:
                 self._targets.failed(new.dialled, self._clock(), is_refused=True)
-            if (waiting := self._waiting.pop(new, None)) is not None:
-                waiting.callback(self.row(old))
+            self._dialling.opened(new, self.row(old))
             new.close(DropReason.ALREADY_LINKED)
         else:
             self.close(old, DropReason.ALREADY_LINKED)
 
     def _own_addresses(self) -> set[Address]:
-        return self._introductions.own_addresses(self._open.values())
-
-    def _remember_name(self, link: PeerLink) -> None:
-        self._names[link.id] = str(link.address)
-        if len(self._names) > MAX_NAMES:
-            del self._names[next(iter(self._names))]
+        return self._introductions.own_addresses(self.roster.open.values())
 
     def _tick(self) -> None:
         now = self._clock()
         self.execute(self.router.tick(now))
-        reached = {link.reached_at for link in self._open.values()}
-        for address in self._targets.due(now):
-            if address in reached:  # it dialled us
-                self._targets.failed(address, now)
-            else:
-                self._dial(address)
-        self._dial_wanted(now)
+        self._dialling.dial_targets(now)
+        if self._settings.profile != "loopback":  # such a node finds nobody on its own
+            wanted, own = self._admission.wanted_links, self._own_addresses()
+            self._dialling.dial_hosts(wanted, own, now, ultrapeers_first=self.router.is_leaf)
 
     def _tick_failed(self, failure: Failure) -> None:
         self.log.failure("a fault while looking after links", failure)
-        self._fault()
+        self.fault()
         self._ticks.start(TICK_S, now=False).addErrback(self._tick_failed)
-
-    def _dial_wanted(self, now: float) -> None:
-        """Fill up to `want_links` from the host cache; a loopback node finds nobody on its own."""
-        if self._settings.profile == "loopback":
-            return
-        busy = sum(link.dialled is not None or link.is_accepted for link in self._all if not link.is_leaf)
-        missing = min(self._admission.wanted_links - busy, MAX_DIALS_A_TICK)
-        if missing <= 0 or not len(self.hosts):
-            return
-        known = {address for link in self._all for address in (link.reached_at, link.dialled) if address is not None}
-        for address in self.hosts.choose(
-            missing, now, known | self._own_addresses(), ultrapeers_first=self.router.is_leaf
-        ):
-            self._dial(address)

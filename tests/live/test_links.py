@@ -275,7 +275,7 @@ async def test_kept_link_is_dialled_again_and_a_closed_one_is_not(reactor: Any) 
     await until(reactor, lambda: not keeps.links.peers())
     await until(reactor, lambda: bool(keeps.links.peers()))  # FIRST_WAIT_S later
     keeps.links.disconnect(str(target.address))
-    assert target.address not in keeps.links._targets
+    assert target.address not in keeps.links._dialling.targets
     await stopped(target, keeps)
 
 
@@ -322,7 +322,7 @@ async def test_giving_up_a_dial_leaves_nothing(reactor: Any) -> None:
     attempt.cancel()
     with pytest.raises(UserError, match="closed by a command"):
         await attempt
-    assert node.links._all == set() or await gone(reactor, node)
+    assert node.links.roster.all == set() or await gone(reactor, node)
     await slow.close_port()
     await node.stop()
 
@@ -336,7 +336,7 @@ BLOCK_3 = b"GNUTELLA/0.6 200 OK\r\n\r\n"
 
 
 async def gone(reactor: Any, node: LinkNode) -> bool:
-    await until(reactor, lambda: not node.links._all)
+    await until(reactor, lambda: not node.links.roster.all)
     return True
 
 

@@ -17,11 +17,12 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from gnutella.errors import Refused, UserError
-from gnutella.network import links as links_module
+from gnutella.network import roster as roster_module
+from gnutella.network.dialling import MAX_DIALS_A_TICK
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
-from gnutella.network.links import CORK_S, MAX_DIALS_A_TICK, Links
+from gnutella.network.links import CORK_S, Links
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.targets import BACK_OFF_4XX_S, EARLY_END_PAUSE_S, GOOD_LIFE_S, USER_PAUSE_S
 from gnutella.network.tls import PeerTls
@@ -206,7 +207,7 @@ def test_link_is_blocked_after_a_burst_and_gets_the_rest_later() -> None:
     bench = Bench()
     sender, _ = bench.incoming("80.1.1.1")
     _, wire = bench.incoming("80.2.1.1")
-    link = bench.links._open[list(bench.links._open)[1]]
+    link = bench.links.roster.open[list(bench.links.roster.open)[1]]
     for _ in range(MAX_LATE_WRITES):
         link.pauseProducing()
     assert not link.is_blocked
@@ -415,7 +416,7 @@ def test_connect_that_fails_says_why_and_leaves_nothing(end: str) -> None:
     assert failures[0].check(UserError)
     assert str(failures[0].value).startswith("no link to 80.1.2.3:6346: ")
     assert len([event for event in bench.events if isinstance(event, LinkFailed)]) == 1
-    assert bench.links._all == set()
+    assert bench.links.roster.all == set()
     assert bench.clock.getDelayedCalls() == []
 
 
@@ -425,12 +426,12 @@ def test_connect_given_up_while_dialling_cuts_a_late_connection() -> None:
     outcome = bench.links.connect(Address("80.1.2.3", 6346)).addBoth(failures.append)
     outcome.cancel()
     assert failures[0].check(UserError)
-    assert bench.links._all == set()
+    assert bench.links.roster.all == set()
     assert bench.dialler.attempts[0][2].called
 
 
 def test_names_of_links_outlive_them_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(links_module, "MAX_NAMES", 2)
+    monkeypatch.setattr(roster_module, "MAX_NAMES", 2)
     bench = Bench()
     for n in range(3):
         bench.incoming(f"80.{n}.1.1")[0].connectionLost(ORDERLY_END)
