@@ -47,6 +47,7 @@ class DropReason(Enum):
     BAD_GGEP = "bad_ggep", 0, 0, "a GGEP block that cannot be read"
     BAD_URN = "bad_urn", 0, 0, "a URN that cannot be read"
     BAD_VENDOR = "bad_vendor", 0, 0, "a vendor message that cannot be read"
+    SIGNAL_RELAYED = "signal_relayed", 0, 0, "a vendor message for one link alone that somebody passed on"
     BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
     BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
     BAD_ROUTE_TABLE = (

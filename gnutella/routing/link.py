@@ -119,6 +119,8 @@ class Link:
     queue: SendQueue | None = None
     #: Reasons already told as MessageRefused.
     warned: set[DropReason] = field(default_factory=set)
+    #: Vendor messages that the peer said it reads: (vendor, selector) -> the highest version, those known here only.
+    vendor: dict[tuple[bytes, int], int] = field(default_factory=dict)
 
     def closing_reason(self, reason: DropReason) -> DropReason | None:
         """Note one dropped message; the reason to close the link for, if that was one too many."""
@@ -134,6 +136,10 @@ class Link:
             self.leaf_relayed += 1
             return reason if self.leaf_relayed > MAX_LEAF_RELAYED else None
         return None
+
+    def reads_vendor(self, vendor: bytes, selector: int, version: int = 0) -> bool:
+        """Whether the peer listed that vendor message, at this version or a later one, in its Messages Supported."""
+        return self.vendor.get((vendor, selector), -1) >= version
 
     def repeats_itself(self) -> bool:
         """Note a GUID that this very link sent before; True when that is one too many."""

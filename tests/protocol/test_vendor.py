@@ -14,8 +14,10 @@ from gnutella.protocol import vendor
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.message import VENDOR, VENDOR_STANDARD, parse_payload, payload_of
 from gnutella.protocol.vendor import KNOWN, MAX_LISTED, Body, VendorMessage, body_of
+from gnutella.protocol.vendor_out import message_of
 from gnutella.reasons import DropReason
 from gnutella.testing import strategies_protocol as strategies
+from gnutella.testing.strategies_vendor import bodies
 from gnutella.units import Address, Guid
 
 VECTORS = {
@@ -160,3 +162,21 @@ def test_damaged_vectors_are_read_or_refused(name: str, data: st.DataObject) -> 
         assert violation.reason in (DropReason.BAD_VENDOR, DropReason.BAD_GGEP, DropReason.BAD_URN)
     else:
         assert payload_of(message) == payload
+
+
+@given(bodies())
+def test_whatever_we_send_is_read_as_it_was_meant(sent: Body) -> None:
+    message = message_of(sent)
+    assert body_of(VendorMessage.decode(message.encode())) == sent
+
+
+@pytest.mark.parametrize(
+    "name", ["vm_hops_flow_0", "vm_push_proxy_ack", "vm_reply_number_v3", "vm_query_status_response"]
+)
+def test_what_we_send_are_the_bytes_of_the_vectors(name: str) -> None:
+    assert message_of(BODIES[name]).encode() == VECTORS[name]
+
+
+def test_nobody_is_asked_to_dial_somebody_else() -> None:
+    with pytest.raises(KeyError):
+        message_of(vendor.ConnectBackRedirect(Address("80.1.2.3", 6346)))

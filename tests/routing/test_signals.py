@@ -6,11 +6,12 @@ import pytest
 
 from gnutella.protocol.kinds import BYE, HSEP, PING, ROUTE_TABLE, VENDOR, encode_header
 from gnutella.protocol.message import Bye, RouteReset, VendorMessage, encode
-from gnutella.protocol.vendor import MessagesSupported, body_of
+from gnutella.protocol.vendor import HopsFlow, MessagesSupported, QueryStatus, body_of
+from gnutella.protocol.vendor_out import message_of
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close
 from gnutella.routing.events import ByeReceived
-from gnutella.routing.link import MAX_BAD
+from gnutella.routing.link import MAX_BAD, Link
 from gnutella.routing.router import LinkInfo
 from gnutella.testing.routers import (
     OWN_ADDRESS,
@@ -127,3 +128,53 @@ def test_without_an_extension_they_are_read_and_let_be() -> None:
     assert router.receive(A, message(ROUTE_TABLE, RouteReset(65536, 7).encode()), 1.0) == []
     assert router.counters.dropped() == {}
     assert router.counters.messages[ROUTE_TABLE].rx == 1
+
+
+def supported(*rows: tuple[bytes, int, int]) -> bytes:
+    return message(VENDOR, message_of(MessagesSupported(rows)).encode())
+
+
+def test_what_a_peer_lists_is_kept_of_its_link_as_far_as_it_is_known_here() -> None:
+    link = Link(A, LinkInfo("10.1.1.1", OWN_ADDRESS.host), 0.0)
+    assert not link.reads_vendor(b"BEAR", 4)
+    router = make_router()
+    open_links(router, 2)
+    signals = router._signals
+    router.receive(A, supported((b"BEAR", 4, 1), (b"LIME", 11, 2), (b"LIME", 11, 3), (b"XXXX", 9, 9)), 1.0)
+    link = router._board.links[A]
+    assert link.reads_vendor(b"BEAR", 4) and link.reads_vendor(b"BEAR", 4, 1) and not link.reads_vendor(b"BEAR", 4, 2)
+    assert link.reads_vendor(b"LIME", 11, 3)
+    assert len(link.vendor) == 2, "unknown ones would be memory that a peer can make us use"
+    assert signals.tell(link, HopsFlow(0))
+    assert not signals.tell(link, QueryStatus(3)), "it did not list that"
+    assert not signals.tell(router._board.links[B], HopsFlow(0))
+    [sent] = sent_by(router.tick(1.5))[A]
+    assert (sent.kind, sent.ttl, sent.hops) == (VENDOR, 1, 0)
+    assert body_of(VendorMessage.decode(sent.payload)) == HopsFlow(0)
+
+
+def test_a_later_list_takes_the_place_of_the_first() -> None:
+    router = make_router()
+    open_links(router, 1)
+    router.receive(A, supported((b"BEAR", 4, 1)) + supported((b"BEAR", 7, 1)), 1.0)
+    assert list(router._board.links[A].vendor) == [(b"BEAR", 7)]
+
+
+def test_whoever_reads_a_message_gets_it_and_it_is_listed() -> None:
+    router = make_router()
+    got: list[object] = []
+    router._signals.read(b"BEAR", 12, 1, lambda link, guid, body, now: got.append((link.id, guid, body, now)))
+    opened = router.link_opened(A, LinkInfo("10.1.1.1", OWN_ADDRESS.host, vendor_messages=True), 0.0)
+    listed = body_of(VendorMessage.decode(sent_by(opened)[A][0].payload))
+    assert isinstance(listed, MessagesSupported) and (b"BEAR", 12, 1) in listed.messages
+    router.receive(A, message(VENDOR, message_of(QueryStatus(9)).encode()), 2.0)
+    assert got == [(A, guid_of(3), QueryStatus(9), 2.0)]
+
+
+def test_a_vendor_message_that_was_passed_on_is_dropped() -> None:
+    router = make_router()
+    open_links(router, 1)
+    payload = message_of(MessagesSupported(((b"BEAR", 4, 1),))).encode()
+    router.receive(A, encode_header(guid_of(3), VENDOR, 1, 1, len(payload)) + payload, 1.0)
+    assert router.counters.dropped() == {"signal_relayed": 1}
+    assert not router._board.links[A].reads_vendor(b"BEAR", 4)
