@@ -62,9 +62,13 @@ def main(*, json: bool = False, keep: bool = False, nodes: int = MIN_NODES) -> i
 
 
 def _run(reactor: Any, demo: Demo, keep: bool) -> str:
-    """Run the reactor until the demo is over; what went wrong, or "".  KeyboardInterrupt if a signal came before the end."""
+    """Run the reactor until the demo is over; what went wrong, or "".
+
+    KeyboardInterrupt if a signal came before the end, BrokenPipeError if nobody reads on what it shows.
+    """
     wrong: list[str] = []
     broken_off: list[bool] = []
+    unread: list[BrokenPipeError] = []
     unhandled = _watch_log(wrong)
 
     async def play() -> None:
@@ -79,6 +83,8 @@ def _run(reactor: Any, demo: Demo, keep: bool) -> str:
             wrong.append(str(error))
         except CancelledError:
             broken_off.append(not has_ended)
+        except BrokenPipeError as error:
+            unread.append(error)
         finally:
             await demo.stop()
             reactor.stop()
@@ -99,6 +105,8 @@ def _run(reactor: Any, demo: Demo, keep: bool) -> str:
         globalLogPublisher.removeObserver(unhandled)
     if any(broken_off):
         raise KeyboardInterrupt
+    if unread:
+        raise unread[0]
     return wrong[0] if wrong else ""
 
 

@@ -66,7 +66,7 @@ class Face:
             node.use_settings(changed)
             now = value_in(changed.settings, key)
             node.journal.add("config_changed", key=key, value=now)
-            row = next(row for row in changed.rows() if row["key"] == key)
+            row = next(row for row in node.config.rows() if row["key"] == key)
             return {**row, "applies": "restart" if key in RESTART_KEYS else "now"}
 
         return Deferred.fromCoroutine(change())
@@ -87,7 +87,7 @@ class Face:
             "shared": {"files": catalog.file_count, "bytes": catalog.total_bytes},
             "reachable": {"tcp": self.is_reachable, "udp": self.is_reachable_by_udp},
             "ready": node.is_ready,
-            "profile": settings.network.profile,
+            "profile": node.config.in_force("network.profile"),
             "hashing": node.library.status()["hashing"],
             "transfers": node.transfers.status(),
             "limits": {
@@ -156,6 +156,22 @@ class Face:
             return self._node.links.disconnect(address)
 
         return Deferred.fromCoroutine(close())
+
+    def hosts(self) -> Sequence[Row]:
+        now = self._node.reactor.seconds()
+        return [
+            {
+                "address": str(Address(row.host, row.port)),
+                "state": "failed" if row.failures else "good" if row.last_ok else "new",
+                "ultrapeer": row.is_ultrapeer,
+                "last_ok": row.last_ok or None,
+                "last_seen": row.last_seen or None,
+                "uptime_s": row.daily_uptime,
+                "failures": row.failures,
+                "next_try_s": round(row.not_before - now, 1) if row.not_before > now else None,
+            }
+            for row in self._node.hosts.ranked()
+        ]
 
     # -- what is shared ------------------------------------------------------------------------------------------------
 

@@ -360,7 +360,7 @@ class Node(Service):
 
     def use_settings(self, loaded: Loaded) -> None:
         """Take changed settings from now on, as far as they can change while the node runs."""
-        self.config = loaded
+        self.config = replace(loaded, at_start=self.config.at_start or self.config)
         settings = loaded.settings
         self.links.use_settings(settings.network)
         self.udp.use_settings(settings)

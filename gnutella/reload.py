@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.logfile import BaseLogFile
 
 from gnutella.errors import UserError
-from gnutella.settings_file import Loaded
+from gnutella.settings_file import Loaded, keys
 
 if TYPE_CHECKING:
     from gnutella.node import Node
@@ -59,9 +59,9 @@ class Reload:
         except UserError as error:
             self.log.error("the settings stay as they were: {error}", error=str(error))
             return
-        before = {str(row["key"]): row["value"] for row in self._node.config.rows()}
+        before = self._node.config
         self._node.use_settings(loaded)
-        changed = [key for row in loaded.rows() if before.get(key := str(row["key"])) != row["value"]]
+        changed = [key for key in keys() if before.value(key) != loaded.value(key)]
         for key in changed:
             self._node.journal.add("config_changed", key=key, value=loaded.value(key))
         self.log.info("settings read again; changed: {changed}", changed=", ".join(changed) or "nothing")

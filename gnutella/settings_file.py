@@ -78,13 +78,17 @@ class ConfigError(UserError):
 
 @dataclass(frozen=True)
 class Loaded:
-    """Effective settings; `configured` and `origins` are without the run-time changes.  Keys are `section.key`."""
+    """Effective settings; `configured` and `origins` are without the run-time changes.  Keys are `section.key`.
+
+    `at_start` are the settings with which the node that has these was started: its RESTART_KEYS are still in force.
+    """
 
     settings: Settings
     configured: Settings
     origins: Mapping[str, Origin]
     runtime: Mapping[str, object]
     path: str = ""
+    at_start: Loaded | None = None
 
     def value(self, key: str) -> object:
         """The effective value of `section.key`."""
@@ -94,8 +98,16 @@ class Loaded:
         """Where the effective value of `section.key` comes from."""
         return Origin("runtime") if key in self.runtime else self.origins.get(key, Origin("default"))
 
+    def waits_for_restart(self, key: str) -> bool:
+        """Whether the value of `section.key` was changed since the node started, and cannot change while it runs."""
+        return self.in_force(key) != self.value(key)
+
+    def in_force(self, key: str) -> object:
+        """The value by which the node works: for RESTART_KEYS that with which it was started."""
+        return (self.at_start or self).value(key) if key in RESTART_KEYS else self.value(key)
+
     def rows(self) -> list[dict[str, object]]:
-        """Every key: key, value, source, detail, default."""
+        """Every key: key, value (in force), source, detail, default, after_restart (None when that is the same)."""
         defaults = Settings()
         return [self._row(key, defaults) for key in keys()]
 
@@ -107,13 +119,17 @@ class Loaded:
         ]
 
     def _row(self, key: str, defaults: Settings) -> dict[str, object]:
-        origin = self.origin(key)
+        later = _plain(self.value(key)) if self.waits_for_restart(key) else None
+        in_force = self if later is None or self.at_start is None else self.at_start
+        origin = in_force.origin(key)
+        details = [origin.detail, "" if later is None else f"after restart: {msgspec.json.encode(later).decode()}"]
         return {
             "key": key,
-            "value": _plain(self.value(key)),
+            "value": _plain(in_force.value(key)),
             "source": origin.source,
-            "detail": origin.detail,
+            "detail": "; ".join(filter(None, details)),
             "default": _plain(value_in(defaults, key)),
+            "after_restart": later,
         }
 
 

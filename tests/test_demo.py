@@ -95,6 +95,16 @@ def test_ctrl_c_in_the_middle_cleans_up_and_says_nothing(tmp_path: Path) -> None
     assert (demo.returncode, err) == (130, "")
 
 
+def test_a_reader_who_has_seen_enough_ends_it_quietly(tmp_path: Path) -> None:
+    demo = start(tmp_path, "--json")
+    assert demo.stdout is not None
+    demo.stdout.readline()
+    demo.stdout.close()
+    assert demo.stderr is not None
+    assert (demo.stderr.read(), demo.wait(PATIENCE_S), list(tmp_path.iterdir())) == ("", 141, [])
+    demo.stderr.close()
+
+
 @pytest.mark.parametrize("count", ["4", "65", "many"])
 def test_a_number_of_nodes_that_makes_no_sense_is_refused(count: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--nodes", count]) == 64

@@ -6,7 +6,7 @@ NODE_COMMANDS            # what a console understands
 
 from __future__ import annotations
 
-from gnutella.control import commands_files, commands_node, commands_peers
+from gnutella.control import commands_files, commands_hosts, commands_node, commands_peers
 from gnutella.control.table import Command, Param
 
 #: Commands of a console session itself.
@@ -45,6 +45,7 @@ COMMANDS: tuple[Command, ...] = (
     _PEERS["link.list"],
     _PEERS["link.open"],
     _PEERS["link.close"],
+    *commands_hosts.COMMANDS,
     _PEERS["search.start"],
     _PEERS["peer.browse"],
     _PEERS["query.trace"],

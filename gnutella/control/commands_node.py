@@ -48,10 +48,13 @@ DOCTOR_COLUMNS = (
 )
 CONFIG_COLUMNS = (
     Column("key", width=28, meaning="section.key of gnutella.toml"),
-    Column("value", "json", flexible=True),
+    Column("value", "json", flexible=True, meaning="in force"),
     Column("source", meaning="default, file, env, option or runtime"),
-    Column("detail", default="", meaning="line of the file, variable, or option"),
+    Column(
+        "detail", default="", meaning="line of the file, variable, or option; the value after a restart, if another"
+    ),
     Column("default", "json", in_table=False),
+    Column("after_restart", "json", in_table=False, meaning="the value after a restart, if another; else null"),
 )
 EVENT_COLUMNS = (
     Column("id", "number", meaning="counts from 1 while the node runs"),

@@ -115,6 +115,11 @@ class NodeView(Protocol):
         """Close the link whose row of `peers` says `address`; its last row.  UserError (exit 1) when there is none."""
         ...
 
+    def hosts(self) -> Sequence[Row]:
+        """The host cache, the best to dial first: address, state ("good", "new" or "failed"), ultrapeer, last_ok, last_seen
+        (seconds of the epoch, None for never), uptime_s (a day's average), failures (in a row), next_try_s (None: now)."""
+        ...
+
     # -- what is shared ------------------------------------------------------------------------------------------------
 
     def share_add(self, directory: str) -> Awaitable[Row]:

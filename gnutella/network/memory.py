@@ -50,7 +50,7 @@ class Memory:
 
         def write(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM hosts")
-            db.executemany("INSERT INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT INTO hosts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
             db.executemany("INSERT OR REPLACE INTO counters VALUES (?, ?)", counts.items())
 
         return self._store.run(write)

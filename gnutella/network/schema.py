@@ -32,4 +32,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE file_counts (sha1 BLOB PRIMARY KEY, hits INTEGER NOT NULL DEFAULT 0,
         uploads INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
     """,
+    """
+    -- When a host that failed may be dialled again: a restart must not make us knock at once.
+    ALTER TABLE hosts ADD COLUMN not_before REAL NOT NULL DEFAULT 0;
+    """,
 )

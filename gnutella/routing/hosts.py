@@ -20,8 +20,14 @@ _EVICTED_AT_ONCE = 100
 FIRST_BACK_OFF_S = 60.0
 #: ... up to 30 minutes (gtk-gnutella; digest 5.5).
 MAX_BACK_OFF_S = 1800.0
-#: A host that failed this often in a row without ever having worked is forgotten.
+#: Of a back-off that is kept over a restart, no more than this counts from the time when the host was last heard of: a day.
+MAX_KEPT_BACK_OFF_S = 86400.0
+#: A host that failed this often in a row without ever having worked is forgotten ...
 MAX_FAILURES = 6
+#: ... and not taken up again for so long, whoever tells of it (gtk-gnutella keeps bad hosts out for 30 min; digest 5.5).
+DEAD_S = 1800.0
+#: Dead hosts remembered; the first ones go when there are more.
+MAX_DEAD = 1000
 
 
 class HostRow(NamedTuple):
@@ -34,6 +40,7 @@ class HostRow(NamedTuple):
     failures: int
     is_ultrapeer: bool
     daily_uptime: int | None
+    not_before: float = 0.0
 
 
 @dataclass(slots=True)
@@ -52,12 +59,24 @@ class _Host:
         worked = self.last_ok if not self.failures else 0.0
         return standing, worked, self.is_ultrapeer, self.daily_uptime_s or 0, self.last_seen
 
+    def row(self) -> HostRow:
+        return HostRow(
+            *self.address,
+            self.last_seen,
+            self.last_ok,
+            self.failures,
+            self.is_ultrapeer,
+            self.daily_uptime_s,
+            self.not_before,
+        )
+
 
 class HostCache:
     """Learns addresses and gives the most promising ones."""
 
     def __init__(self, max_hosts: int = MAX_HOSTS) -> None:
         self._hosts: dict[Address, _Host] = {}
+        self._dead: dict[Address, float] = {}
         self._max_hosts = max_hosts
 
     def __len__(self) -> int:
@@ -69,10 +88,15 @@ class HostCache:
     def learn(
         self, address: Address, now: float, *, is_ultrapeer: bool | None = None, daily_uptime_s: int | None = None
     ) -> bool:
-        """Somebody told of this address; True if it is new.  The caller has judged whether it is plausible."""
+        """Somebody told of this address; True if it is new.  The caller has judged whether it is plausible.
+
+        A host that was forgotten because it never worked is not taken up again until DEAD_S are over.
+        """
         host = self._hosts.get(address)
         is_new = host is None
         if host is None:
+            if self._is_dead(address, now):
+                return False
             self._make_room()
             host = self._hosts[address] = _Host(address, now)
         host.last_seen = max(host.last_seen, now)
@@ -84,6 +108,7 @@ class HostCache:
 
     def worked(self, address: Address, now: float) -> None:
         """A handshake with it succeeded."""
+        self._dead.pop(address, None)
         self.learn(address, now)
         host = self._hosts[address]
         host.last_ok, host.failures, host.not_before = now, 0, 0.0
@@ -99,6 +124,7 @@ class HostCache:
         host.failures += 1
         if host.failures >= MAX_FAILURES and not host.last_ok:
             del self._hosts[address]
+            self._bury(address, now + DEAD_S)
             return
         doubled = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(host.failures - 1, 16))
         host.not_before = now + (doubled if back_off_s is None else back_off_s)
@@ -127,11 +153,12 @@ class HostCache:
         return [host.address for host in fresh[:count]]
 
     def rows(self) -> list[HostRow]:
-        """Everything, for the store; back-offs are not kept over a restart, failures are."""
-        return [
-            HostRow(*host.address, host.last_seen, host.last_ok, host.failures, host.is_ultrapeer, host.daily_uptime_s)
-            for host in self._hosts.values()
-        ]
+        """Everything, for the store."""
+        return [host.row() for host in self._hosts.values()]
+
+    def ranked(self) -> list[HostRow]:
+        """Everything, for people: the best first, whether or not a back-off runs."""
+        return [host.row() for host in sorted(self._hosts.values(), key=_Host.rank, reverse=True)]
 
     def load(self, rows: Iterable[HostRow]) -> None:
         """Take rows of the store; what was learned since is kept."""
@@ -141,8 +168,26 @@ class HostCache:
                 continue
             self._make_room()
             self._hosts[address] = _Host(
-                address, row.last_seen, row.last_ok, row.failures, bool(row.is_ultrapeer), row.daily_uptime
+                address,
+                row.last_seen,
+                row.last_ok,
+                row.failures,
+                bool(row.is_ultrapeer),
+                row.daily_uptime,
+                # A clock that was wrong when it was written must not keep a host out for ever.
+                min(row.not_before, row.last_seen + MAX_KEPT_BACK_OFF_S),
             )
+
+    def _is_dead(self, address: Address, now: float) -> bool:
+        until = self._dead.get(address)
+        if until is not None and until <= now:
+            del self._dead[address]
+        return until is not None and until > now
+
+    def _bury(self, address: Address, until: float) -> None:
+        if len(self._dead) >= MAX_DEAD:
+            del self._dead[next(iter(self._dead))]
+        self._dead[address] = until
 
     def _make_room(self) -> None:
         if len(self._hosts) < self._max_hosts:

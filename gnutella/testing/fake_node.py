@@ -77,6 +77,7 @@ class FakeNode:
         self.step = 300_000
         self.step_s = 0.05
         self.links: list[dict[str, object]] = []
+        self.known_hosts: list[Row] = []
         self.shared: list[Row] = []
         self.directories: list[dict[str, object]] = []
         self.transfers: dict[int, dict[str, object]] = {}
@@ -171,6 +172,10 @@ class FakeNode:
                 self.journal.add("link_closed", address=address, reason=DropReason.USER_CLOSED.value, detail="")
                 return row
         raise UserError(f"no link to {address}", "peers lists them", 1)
+
+    def hosts(self) -> Sequence[Row]:
+        """What the test put there."""
+        return list(self.known_hosts)
 
     # -- files ---------------------------------------------------------------------------------------------------------
 

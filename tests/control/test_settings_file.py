@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,3 +193,18 @@ def test_the_socket_is_found_where_the_endpoint_says(directory: str) -> None:
     assert socket_path(control_endpoint(ControlSettings(), directory)) == f"{directory}/control.sock"
     assert socket_path(control_endpoint(ControlSettings(control="unix:/run/x:mode=600"), directory)) == "/run/x"
     assert socket_path("tcp:1") is None
+
+
+def test_what_waits_for_a_restart_is_shown_beside_what_is_in_force() -> None:
+    started = load(None, {"GNUTELLA_NETWORK_PROFILE": "public"})
+    changed = with_runtime(started, "network.profile", "lan")
+    changed = replace(with_runtime(changed, "transfers.max_uploads", "9"), at_start=started)
+    rows = {row["key"]: row for row in changed.rows()}
+    profile = rows["network.profile"]
+    assert (profile["value"], profile["source"], profile["after_restart"]) == ("public", "env", "lan")
+    assert profile["detail"] == 'GNUTELLA_NETWORK_PROFILE; after restart: "lan"'
+    assert (rows["transfers.max_uploads"]["value"], rows["transfers.max_uploads"]["after_restart"]) == (9, None)
+    assert changed.waits_for_restart("network.profile") and not changed.waits_for_restart("transfers.max_uploads")
+    back = with_runtime(changed, "network.profile", "")
+    assert not back.waits_for_restart("network.profile")
+    assert next(row for row in back.rows() if row["key"] == "network.profile")["detail"] == "GNUTELLA_NETWORK_PROFILE"

@@ -14,6 +14,7 @@ from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 
 from gnutella.control.commands_files import DIRECTORY_COLUMNS, SHARE_COLUMNS, TRANSFER_COLUMNS
+from gnutella.control.commands_hosts import HOST_COLUMNS
 from gnutella.control.commands_node import STATUS_COLUMNS
 from gnutella.control.view import HitRef
 from gnutella.demo_show import Travels
@@ -34,6 +35,8 @@ STATUS = "version servent_id role uptime_s listen links shared reachable ready"
 PEER = "address direction role vendor since_s deflate tls rx_messages tx_messages dropped"
 HIT = "hit name size urn tth hops vendor magnet sources"
 SHARE = "path name size urn tth hits uploads"
+HOST = " ".join(column.key for column in HOST_COLUMNS)
+LISTEN = ["tcp:0:interface=127.0.0.1"]
 DOWNLOAD = "id state name size downloaded speed sources eta_s path error"
 
 
@@ -198,7 +201,8 @@ async def test_a_run_time_change_applies_at_once_and_may_be_taken_back(reactor: 
         back = await other.face.set_config("network.max_links", "")
         assert (back["value"], back["source"]) == (32, "default")
         await one.face.connect(address_of(other))
-        assert (await other.face.set_config("network.listen", "tcp:1"))["applies"] == "restart"
+        later = await other.face.set_config("network.listen", "tcp:1")
+        assert (later["applies"], later["value"], later["after_restart"]) == ("restart", LISTEN, ["tcp:1"])
         for key, value in (("network.max_links", "many"), ("network.nothing", "1")):
             with pytest.raises(UserError) as caught:
                 await other.face.set_config(key, value)
@@ -272,7 +276,9 @@ async def test_a_restart_keeps_id_hosts_downloads_shares_counts_and_changes(reac
         assert {key: value for key, value in kept.items() if "." in key} == runtime == {"transfers.max_uploads": 3}
         async with started(node_in(tmp_path / "node", reactor)) as (second,):
             assert second.router.servent_id == servent_id
-            assert second.hosts.rows()[0][:2] == (address_of(peer).host, address_of(peer).port)
+            (host,) = second.face.hosts()
+            assert (host["address"], host["state"], host["failures"]) == (str(address_of(peer)), "good", 0)
+            assert host["last_ok"] and host["next_try_s"] is None and has(host, HOST)
             (download,) = second.face.downloads()
             assert (download["id"], download["name"], download["state"]) == (1, "wanted.bin", "locating")
             await shared(second, 1)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnutella.routing.hosts import FIRST_BACK_OFF_S, MAX_BACK_OFF_S, MAX_FAILURES, HostCache
+from gnutella.routing.hosts import (
+    DEAD_S,
+    FIRST_BACK_OFF_S,
+    MAX_BACK_OFF_S,
+    MAX_DEAD,
+    MAX_FAILURES,
+    MAX_KEPT_BACK_OFF_S,
+    HostCache,
+    HostRow,
+)
 from gnutella.units import Address
 
 
@@ -54,6 +63,28 @@ def test_a_host_that_never_works_is_forgotten() -> None:
     assert len(hosts) == 0
 
 
+def test_a_forgotten_host_is_not_taken_up_again_for_half_an_hour_unless_it_works() -> None:
+    hosts = HostCache()
+    for address in (BAD, GOOD):
+        hosts.learn(address, 0.0)
+        for _ in range(MAX_FAILURES):
+            hosts.failed(address, 10.0)
+    assert not hosts.learn(BAD, 9.0 + DEAD_S) and BAD not in hosts
+    hosts.worked(GOOD, 20.0)
+    assert hosts.choose(9, 20.0) == [GOOD], "it dialled us, say"
+    assert hosts.learn(BAD, 10.0 + DEAD_S) and BAD in hosts
+
+
+def test_the_dead_are_remembered_within_a_bound() -> None:
+    hosts = HostCache()
+    for number in range(MAX_DEAD + 1):
+        hosts.learn(host(number), 0.0)
+        for _ in range(MAX_FAILURES):
+            hosts.failed(host(number), 0.0)
+    assert hosts.learn(host(0), 1.0), "the first one gave way"
+    assert not hosts.learn(host(1), 1.0)
+
+
 def test_a_told_back_off_overrides_ours() -> None:
     hosts = HostCache()
     hosts.learn(BAD, 0.0)
@@ -94,11 +125,20 @@ def test_rows_bring_everything_back_after_a_restart() -> None:
     again.learn(ULTRA, 9.0)
     again.load(hosts.rows())
     assert {row[:2]: row[2:] for row in again.rows()} == {
-        GOOD: (5.0, 5.0, 0, False, None),
-        ULTRA: (9.0, 0.0, 0, False, None),
-        BAD: (7.0, 0.0, 1, False, None),
+        GOOD: (5.0, 5.0, 0, False, None, 0.0),
+        ULTRA: (9.0, 0.0, 0, False, None, 0.0),
+        BAD: (7.0, 0.0, 1, False, None, 7.0 + FIRST_BACK_OFF_S),
     }
-    assert again.choose(9, 0.0) == [GOOD, ULTRA, BAD]
+    assert again.choose(9, 0.0) == [GOOD, ULTRA], "a back-off goes on after a restart"
+    assert again.choose(9, 7.0 + FIRST_BACK_OFF_S) == [GOOD, ULTRA, BAD]
+    assert [row[:2] for row in again.ranked()] == [GOOD, ULTRA, BAD]
+
+
+def test_a_back_off_from_a_clock_that_was_wrong_ends() -> None:
+    hosts = HostCache()
+    hosts.load([HostRow(*BAD, 100.0, 0.0, 1, False, None, 1e12)])
+    assert hosts.choose(1, 100.0) == []
+    assert hosts.choose(1, 100.0 + MAX_KEPT_BACK_OFF_S) == [BAD]
 
 
 @given(st.lists(st.tuples(st.sampled_from(("learn", "worked", "failed", "forget")), st.integers(0, 30)), max_size=120))
