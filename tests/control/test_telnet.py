@@ -483,3 +483,12 @@ def test_digits_that_name_no_traced_query_are_told_what_would(house: House) -> N
     assert replies[1].startswith("551 no row 12, there are 0") and "32 hexadecimal digits" in replies[1]
     assert replies[2].startswith("551 no row 12, there are 0") and "hexadecimal" not in replies[2]
     assert replies[3].startswith("551 no trace of 1111")
+
+
+def test_the_host_cache_is_listed_and_counted(house: House) -> None:
+    house.node.known_hosts = [{"address": f"192.0.2.{n}:6346", "state": "good"} for n in range(1, 4)]
+    protocol, line = house.machine()
+    protocol.dataReceived(b"hosts --limit 2\n")
+    said = line.said()
+    assert [f'"192.0.2.{n}:6346"' in said for n in (1, 2, 3)] == [True, True, False]
+    assert '"known":3' in said and '"next_try_s":null' in said
