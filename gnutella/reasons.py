@@ -48,6 +48,9 @@ class DropReason(Enum):
     BAD_URN = "bad_urn", 0, 0, "a URN that cannot be read"
     BAD_VENDOR = "bad_vendor", 0, 0, "a vendor message that cannot be read"
     SIGNAL_RELAYED = "signal_relayed", 0, 0, "a vendor message for one link alone that somebody passed on"
+    CONNECT_BACK_FORGED = "connect_back_forged", 0, 0, "asks us to connect to somebody else than the asker"
+    PROXY_REFUSED = "proxy_refused", 0, 0, "asks to be pushed through us in the name of another servent, or of nobody"
+    PROXY_UNREQUESTED = "proxy_unrequested", 0, 0, "offers to pass pushes on to us, which we did not ask for"
     BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
     BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
     BAD_ROUTE_TABLE = (

@@ -34,9 +34,9 @@ _VENDOR = VENDOR_CODE + bytes((min(_MAJOR, 15) << 4 | min(_MINOR, 15),))
 class Self:
     """What the node says of itself; the edge changes it while it runs.
 
-    `is_firewalled` makes hits ask for a push, `is_busy` tells that all upload slots are taken, `can_browse` that all our
-    files are listed to whoever asks (other servents offer that only where it is said), `accepts_links` is whether
-    pongs advertise us to strangers, `daily_uptime_s` is the average a day.
+    `is_firewalled` makes hits ask for a push and name `push_proxies`, `is_busy` tells that all upload slots are taken,
+    `can_browse` that all our files are listed to whoever asks (other servents offer that only where it is said),
+    `accepts_links` is whether pongs advertise us to strangers, `daily_uptime_s` is the average a day.
     """
 
     is_firewalled: bool = False
@@ -88,7 +88,7 @@ class Answers:
             speed_kbit=SPEED_KBIT_S,
             reads_tls=state.reads_tls,
             can_browse=state.can_browse,
-            push_proxies=state.push_proxies,
+            push_proxies=state.push_proxies if state.is_firewalled else (),
         )
         ttl = min(frame.hops + EXTRA_TTL, HARD_MAX_TTL)
         for hit in hits:

@@ -54,3 +54,19 @@ class MessageRefused:
     link: LinkId
     reason: DropReason
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectBackAsked:
+    """A peer wants to know whether it can be reached there: connect, say nothing much, close; or send a ping of GUID `ping`."""
+
+    address: Address
+    ping: Guid | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReachLearned:
+    """Whether others reach us has turned out, or changed; None: not known."""
+
+    tcp: bool | None
+    udp: bool | None

@@ -90,6 +90,10 @@ class Link:
     is_guided: bool = False
     #: A leaf that did not tell its table in time: it gets no queries.
     is_muted: bool = False
+    #: The servent id by which it wants pushes to be passed on to it.
+    proxied_id: Guid | None = None
+    #: Hops flow: it wants only queries of fewer hops than this; None: all of them.
+    max_hops: int | None = None
     #: Links that get what this one floods, and those of them without a table; None after the set of links changed.
     targets: tuple[LinkId, ...] | None = None
     unguided: tuple[LinkId, ...] | None = None
@@ -121,6 +125,11 @@ class Link:
     warned: set[DropReason] = field(default_factory=set)
     #: Vendor messages that the peer said it reads: (vendor, selector) -> the highest version, those known here only.
     vendor: dict[tuple[bytes, int], int] = field(default_factory=dict)
+
+    @property
+    def takes_floods(self) -> bool:
+        """It neither pushes back nor wants fewer queries than others."""
+        return self.blocked_since is None and self.max_hops is None
 
     def closing_reason(self, reason: DropReason) -> DropReason | None:
         """Note one dropped message; the reason to close the link for, if that was one too many."""

@@ -42,12 +42,23 @@ class Pushes:
         target = self._target(push.servent_id)
         if target is None:
             return False
+        self._send(target, push, self._board.settings.max_ttl, now)
+        return True
+
+    def pass_on(self, push: Push, now: float) -> bool:
+        """A push that somebody asked us to pass on, to a servent that chose us as its proxy; False when it is none."""
+        towards = self._board.proxied.get(push.servent_id)
+        target = None if towards is None else self._board.links.get(towards)
+        if target is None:
+            return False
+        self._send(target, push, 1, now)
+        return True
+
+    def _send(self, target: Link, push: Push, ttl: int, now: float) -> None:
         guid = fresh_guid(self._board.rng)
         self._paths.pushes.put(guid, OWN, now)
         payload = push.encode()
-        header = encode_header(guid, PUSH, self._board.settings.max_ttl, 0, len(payload))
-        self._board.send(target, PUSH, 0, header + payload)
-        return True
+        self._board.send(target, PUSH, 0, encode_header(guid, PUSH, ttl, 0, len(payload)) + payload)
 
     def _refusal(self, link: Link, frame: Frame) -> DropReason | None:
         reason = wrong_ttl(frame)
@@ -74,7 +85,8 @@ class Pushes:
         if target is None:
             return DropReason.ROUTE_GONE
         # The servent itself is the last hop and gets its push though the TTL is spent, as a leaf gets its hits.
-        if frame.ttl == 1 and target.info.servent_id != servent_id and not target.info.is_leaf:
+        is_there = target.info.is_leaf or servent_id in (target.info.servent_id, target.proxied_id)
+        if frame.ttl == 1 and not is_there:
             return DropReason.TTL_SPENT
         self._board.send(target, PUSH, frame.hops + 1, frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1))
         return None
@@ -95,5 +107,6 @@ class Pushes:
 
     def _towards(self, servent_id: Guid) -> LinkId | None:
         """The link to the servent itself if it is a neighbour, else the one its hits came over."""
-        link = self._board.neighbours.get(servent_id)
+        board = self._board
+        link = board.proxied.get(servent_id, board.neighbours.get(servent_id))
         return self._paths.servent(servent_id) if link is None else link

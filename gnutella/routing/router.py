@@ -11,7 +11,7 @@ forgotten at once: bytes that still come from it are ignored, and `link_closed` 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from gnutella.errors import LocalMisuse
 from gnutella.protocol.frames import HEADER, Frame, missing
@@ -20,15 +20,19 @@ from gnutella.protocol.message import Pong, Push, Query
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, TraceStep
 from gnutella.routing.answers import Answers, Self
+from gnutella.routing.connectback import ConnectBacks
 from gnutella.routing.counters import Counters
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hits import Hits
+from gnutella.routing.hopsflow import QueryFlow
 from gnutella.routing.link import Link, LinkInfo
 from gnutella.routing.pings import Pings
+from gnutella.routing.proxies import PushProxies
 from gnutella.routing.pushes import Pushes
+from gnutella.routing.reach import Reachability
 from gnutella.routing.relay import MAX_LONE, MAX_RELAYED_QUERY, ReadHeader, Relay
 from gnutella.routing.reverse import QUERY_GENERATION, ReversePaths
-from gnutella.routing.seams import Chance, Library, LinkExtension, OwnAddress
+from gnutella.routing.seams import Chance, Library, OwnAddress
 from gnutella.routing.signals import Signals
 from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.tables import Tables
@@ -71,6 +75,12 @@ class Router:
         self._hits = Hits(board, self._paths, allow_private=allow_private)
         self._pushes = Pushes(board, self._paths, allow_private=allow_private)
         self._signals = Signals(board, self._tables)
+        self._flow = QueryFlow(board, self._signals, self._tables, self._answers.self, now)
+        self._connect_backs = ConnectBacks(board, self._signals, allow_private=allow_private, now=now)
+        #: Whether others can reach us.
+        self.reach = reach = Reachability(board, self._signals)
+        address_for, state = self._answers.address_for, self._answers.self
+        self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
         self._relay = Relay(board, self._paths, self._answers, self._tables, self._other, read_header)
         self._relay.set_library(library)
         self._others = {
@@ -119,13 +129,6 @@ class Router:
     def set_words(self, hashes: Collection[int]) -> None:
         """What our library answers to (qrp.hashes_of); the routing table made of it goes out with the next tick."""
         self._tables.set_own(hashes)
-
-    def set_extension(
-        self, extension: LinkExtension | None, vendor_messages: Iterable[tuple[bytes, int, int]] = ()
-    ) -> None:
-        """Give route tables, vendor messages and HSEP to `extension`; it reads `vendor_messages` beside those we read."""
-        self._signals.extension = extension
-        self._signals.vendor_messages = (*self._signals.vendor_messages, *vendor_messages)
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
@@ -195,7 +198,11 @@ class Router:
             if link.blocked_since is not None and now - link.blocked_since > MAX_BLOCKED_S:
                 self._board.close(link, DropReason.BLOCKED_TOO_LONG)
         self._pings.tick(now)
+        self._flow.tick(now)
         self._tables.tick(now)
+        self._connect_backs.tick(now)
+        self.reach.tick(now)
+        self._proxies.tick(now)
         return self._flush()
 
     # -- our own searches ----------------------------------------------------------------------------------------------
@@ -233,6 +240,11 @@ class Router:
         """Ask a servent to connect to us, over the link its hits came from; False when none is known."""
         sent = self._pushes.send(push, now)
         return sent, self._flush()
+
+    def pass_on_push(self, push: Push, now: float) -> tuple[bool, list[Action]]:
+        """A push that somebody asked us by HTTP to pass on; False unless we are that servent's push proxy."""
+        passed = self._pushes.pass_on(push, now)
+        return passed, self._flush()
 
     # -- for datagrams -------------------------------------------------------------------------------------------------
 

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from gnutella.protocol.offer import OfferedFile
-from gnutella.units import Address, LinkId
-
-if TYPE_CHECKING:
-    from gnutella.routing.actions import Action
-
+from gnutella.units import Address
 
 #: One shared file as a query hit shows it.
 Shared = OfferedFile
@@ -45,11 +41,3 @@ class Chance(Protocol):
 
     def getrandbits(self, k: int, /) -> int: ...
     def random(self) -> float: ...
-
-
-class LinkExtension(Protocol):
-    """Whoever wants the messages that concern one link alone: route table updates, vendor messages, HSEP."""
-
-    def link_message(self, link: LinkId, kind: int, payload: bytes, now: float) -> list[Action]:
-        """A readable message of that link; may return actions of its own, must not raise."""
-        ...

@@ -1,8 +1,8 @@
 """Messages that concern one link alone: Bye, route tables, vendor messages, horizon sizes, and kinds that we do not know.
 
 Route tables go to tables.py.  A part of the router that acts on a vendor message says so with `read`: that is what puts it
-into our Messages Supported, so that we list what we read and nothing else; `tell` sends one to a peer that listed it.  An
-extension (seams.LinkExtension), if one is set, is shown everything that was readable.  Nobody forwards these messages.
+into our Messages Supported, so that we list what we read and nothing else; `tell` sends one to a peer that listed it.
+Nobody forwards these messages.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import Link
-from gnutella.routing.seams import LinkExtension
 from gnutella.routing.switchboard import Switchboard
 from gnutella.routing.tables import Tables
 from gnutella.units import Guid
@@ -41,14 +40,18 @@ class Signals:
     def __init__(self, board: Switchboard, tables: Tables) -> None:
         self._board = board
         self._tables = tables
-        self.extension: LinkExtension | None = None
         self.vendor_messages = RECEIVED_VENDOR_MESSAGES
         self._readers: dict[tuple[bytes, int], Reader] = {}
+        self._refused: dict[tuple[bytes, int], DropReason] = {}
 
     def read(self, vendor: bytes, selector: int, version: int, reader: Reader) -> None:
         """From now on `reader` acts on that vendor message, and new links are told that we read it up to `version`."""
         self._readers[vendor, selector] = reader
         self.vendor_messages = (*self.vendor_messages, (vendor, selector, version))
+
+    def refuse(self, vendor: bytes, selector: int, reason: DropReason) -> None:
+        """Drop that vendor message for `reason`, whatever it says."""
+        self._refused[vendor, selector] = reason
 
     def tell(self, link: Link, body: Body, guid: Guid | None = None) -> bool:
         """Send a vendor message to a peer that said it reads it; False when it did not."""
@@ -101,8 +104,6 @@ class Signals:
             self._tables.receive(link, message, now)
         if isinstance(message, VendorMessage) and body is not None:
             self._act(link, frame, message, body, now)
-        if self.extension is not None and not link.is_closed:
-            self._board.act(self.extension.link_message(link.id, frame.kind, payload, now))
 
     def _act(self, link: Link, frame: Frame, message: VendorMessage, body: Body, now: float) -> None:
         if frame.hops:  # somebody else's: these messages go from neighbour to neighbour (digest 2.9)
@@ -111,6 +112,8 @@ class Signals:
         if isinstance(body, MessagesSupported):
             told = {(vendor, selector): version for vendor, selector, version in sorted(body.messages)}
             link.vendor = {key: told[key] for key in KNOWN if key in told}  # the keys are shared by all links
+        if (reason := self._refused.get((message.vendor, message.selector))) is not None:
+            self._board.drop(link, reason, message.label)
         reader = self._readers.get((message.vendor, message.selector))
         if reader is not None:
             reader(link, frame.guid, body, now)

@@ -63,12 +63,14 @@ class Switchboard:
         self.traces_all = settings.trace == "all"
         #: We are a leaf: nobody's messages are passed on.
         self.is_leaf = is_leaf
+        #: Servents that asked us to pass pushes on to them (routing.proxies).
+        self.proxied: dict[Guid, LinkId] = {}
         #: Some leaf gets every query, so that those on their last hop still go somewhere.
         self.has_leaves = False
-        #: Some link pushes back.
-        self.has_blocked = False
+        #: Some link pushes back; some link does, or wants only queries of few hops.
+        self.has_blocked = self.has_special = False
         #: Told of each link that is none any more.
-        self.on_removed: Callable[[Link], None] = _ignore
+        self.on_removed: list[Callable[[Link], None]] = []
         self._actions: list[Action] = []
         self._pending: dict[LinkId, list[bytes]] = {}
 
@@ -93,24 +95,29 @@ class Switchboard:
             servent_id = link.info.servent_id
             if servent_id is not None and self.neighbours.get(servent_id) == link.id:
                 del self.neighbours[servent_id]
-            self.on_removed(link)
+            for told in self.on_removed:
+                told(link)
             self.links_changed()
 
     def links_changed(self) -> None:
         """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""
-        self.has_leaves = self.has_blocked = False
+        self.has_leaves = self.has_blocked = self.has_special = False
         for link in self.links.values():
             if link.info.is_leaf and not (link.is_guided or link.is_muted):
                 self.has_leaves = True
             if link.blocked_since is not None:
                 self.has_blocked = True
+            self.has_special = self.has_special or not link.takes_floods
             link.targets = link.unguided = None
             link.is_plain = not (link.info.is_leaf or link.blocked_since is not None or self.traces_all)
 
     def targets(self, source: Link) -> tuple[LinkId, ...]:
-        """The unblocked links that get all queries of `source`: not itself, nor leaves whose tables decide."""
+        """The unblocked links that get all queries of `source`: not itself, nor leaves whose tables decide.
+
+        Nor links that want only queries of few hops, so that they cost the others nothing.
+        """
         if source.targets is None:
-            source.targets = tuple(link.id for link in self._takers(source) if link.blocked_since is None)
+            source.targets = tuple(link.id for link in self._takers(source) if link.takes_floods)
         return source.targets
 
     def unguided(self, source: Link) -> tuple[LinkId, ...]:
@@ -139,7 +146,11 @@ class Switchboard:
         self._count_sent(link, kind, 1, len(message))
 
     def send_queries(self, link: Link, messages: list[bytes]) -> None:
-        """Whole queries to one link, or to its queue."""
+        """Whole queries to one link, or to its queue; none of more hops than it wants."""
+        if link.max_hops is not None:
+            messages = [message for message in messages if message[HOPS_AT] < link.max_hops]
+            if not messages:
+                return
         if link.queue is not None:
             for message in messages:
                 if link.queue is not None:  # a full one has closed the link
@@ -151,28 +162,24 @@ class Switchboard:
     def flood(self, source: Link, data: bytes, count: int) -> None:
         """`count` whole queries to all links that get those of `source`."""
         self._flood_to(self.targets(source), data, count)
-        if self.has_blocked:
-            self._flood_blocked(data, self._takers(source))
+        if self.has_special:
+            self._flood_special(data, self._takers(source))
 
     def flood_unguided(self, source: Link, data: bytes, count: int) -> None:
         """`count` whole queries, on their last hop, to all links without a table."""
         self._flood_to(self.unguided(source), data, count)
-        if self.has_blocked:
-            self._flood_blocked(data, [link for link in self._takers(source) if not link.is_guided])
+        if self.has_special:
+            self._flood_special(data, [link for link in self._takers(source) if not link.is_guided])
 
     def flood_leaves(self, source: Link, data: bytes, count: int) -> None:
         """`count` whole queries with no hop left to the leaves that get everything."""
         leaves = self.leaves(source)
-        self._flood_to(tuple(link.id for link in leaves if link.blocked_since is None), data, count)
-        if self.has_blocked:
-            self._flood_blocked(data, leaves)
+        self._flood_to(tuple(link.id for link in leaves if link.takes_floods), data, count)
+        if self.has_special:
+            self._flood_special(data, leaves)
 
     def emit(self, event: object) -> None:
         self._actions.append(Emit(event))
-
-    def act(self, actions: list[Action]) -> None:
-        """Actions of an extension; they are executed before what still waits to be joined for a link."""
-        self._actions += actions
 
     def close(self, link: Link, reason: DropReason, detail: str = "") -> None:
         """Close a link after what is already on its way; from here on the router does not know it any more."""
@@ -250,10 +257,10 @@ class Switchboard:
             if link is not source and not (link.info.is_leaf and (link.is_guided or link.is_muted))
         ]
 
-    def _flood_blocked(self, data: bytes, links: list[Link]) -> None:
-        for link in [link for link in links if link.queue is not None]:
-            for frame in frames(data):
-                self._enqueue(link, frame.kind, frame.hops, frame.message)
+    def _flood_special(self, data: bytes, links: list[Link]) -> None:
+        """To the links that are no part of a flood: into the queues of those that push back, and what the others want."""
+        for link in [link for link in links if not link.takes_floods]:
+            self.send_queries(link, [frame.message for frame in frames(data)])
 
     def _enqueue(self, link: Link, kind: int, hops: int, message: bytes) -> None:
         assert link.queue is not None
@@ -283,7 +290,3 @@ class Switchboard:
         pending = self._pending.pop(link_id, None)
         if pending:
             self._actions.append(Send(link_id, pending[0] if len(pending) == 1 else b"".join(pending)))
-
-
-def _ignore(link: Link) -> None:
-    """Nobody has asked to be told."""

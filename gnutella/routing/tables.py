@@ -47,7 +47,7 @@ class Tables:
         self._to_leaves: _Mail = []
         self._to_neighbours: _Mail = []
         self._last_hop: list[bytes] = []
-        board.on_removed = self._closed
+        board.on_removed.append(self._closed)
 
     # -- links ---------------------------------------------------------------------------------------------------------
 
@@ -73,6 +73,10 @@ class Tables:
             self._grace.pop(link.id, None)
             link.is_muted = link.info.is_leaf and not link.is_guided
             self._links_changed()
+
+    def hush(self, link: Link, is_hushed: bool) -> None:
+        """Lead no queries to a link that wants none, nor tell others of its table; or do so again."""
+        self._mile(link).hush(link.id, is_hushed)
 
     def set_own(self, hashes: Collection[int]) -> None:
         """What our library answers to."""
@@ -139,6 +143,8 @@ class Tables:
         found = {*self.leaves.links(self.leaves.match(asked)), *self.neighbours.links(self.neighbours.match(asked))}
 
         def is_asked(link: Link) -> bool:
+            if link.max_hops == 0:
+                return False
             if not link.is_guided:
                 return not link.is_muted
             return link.id in found or (reach[link.id] > 1 and not link.info.is_leaf)

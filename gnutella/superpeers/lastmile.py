@@ -43,6 +43,7 @@ class _Member:
     slots_left: float = BURST_SLOTS
     counted_at: float = 0.0
     unfinished: int = 0
+    is_hushed: bool = False
 
 
 class LastMile:
@@ -59,8 +60,9 @@ class LastMile:
         self._indexes: dict[int, list[int]] = {}
         self._counts: dict[int, int] = {}
         self._probes: tuple[tuple[int, list[int]], ...] = ()
-        #: Peers whose tables are folded.
+        #: Peers whose tables are folded, and those that want no queries.
         self._folded = 0
+        self._hushed = 0
         self._unfinished = 0
 
     # -- what peers tell -----------------------------------------------------------------------------------------------
@@ -91,6 +93,18 @@ class LastMile:
             self._forget(member)
             self._unfinished -= member.unfinished
 
+    def hush(self, link: LinkId, is_hushed: bool) -> None:
+        """A peer that is hushed matches nothing, though its table is kept for when it wants queries again."""
+        member = self._members.get(link)
+        if member is None:
+            member = self._members[link] = _Member()
+        if member.is_hushed is is_hushed:
+            return
+        member.is_hushed = is_hushed
+        if member.number is not None:
+            self._hushed ^= 1 << member.number
+            self.version += 1
+
     # -- what is asked -------------------------------------------------------------------------------------------------
 
     def match(self, asked: Asked) -> int:
@@ -105,6 +119,8 @@ class LastMile:
                         break
                 else:
                     found |= both
+        if self._hushed:
+            found &= ~self._hushed
         return self._exact(found, asked) if found & self._folded else found
 
     def links(self, peers: int) -> Iterator[LinkId]:
@@ -120,8 +136,12 @@ class LastMile:
         return 0 if member is None or member.number is None else 1 << member.number
 
     def merged(self, bits: int, without: int = 0) -> bytes:
-        """What any peer but `without` has, as a table of 2**bits slots (a byte 0 or 1 a slot).  Milliseconds for large ones."""
+        """What any peer has but `without` and those that want no queries, as a table of 2**bits slots (a byte 0 or 1 a slot).
+
+        Milliseconds for large ones.
+        """
         slots = 0
+        without |= self._hushed
         for own_bits, index in self._indexes.items():
             if without:
                 table = bytes([peers & ~without != 0 for peers in index])
@@ -173,6 +193,8 @@ class LastMile:
         self.complete |= bit
         if member.table.bits > INDEX_BITS:
             self._folded |= bit
+        if member.is_hushed:
+            self._hushed |= bit
         if bits not in self._indexes:
             self._indexes[bits] = [0] * (1 << bits)
             self._set_probes()
@@ -194,6 +216,7 @@ class LastMile:
             self._set_probes()
         self.complete &= ~bit
         self._folded &= ~bit
+        self._hushed &= ~bit
         heapq.heappush(self._free, member.number)
         member.number = None
         self.version += 1
