@@ -31,6 +31,12 @@ def faults(scenario: s.Scenario) -> Iterator[str]:
         yield "leaves need the topology two_tier"
     if scenario.topology.leaves >= scenario.nodes > 0:
         yield "topology.leaves leaves no ultrapeer over"
+    if (scenario.topology.kind == "superpeers") != bool(scenario.topology.ultrapeers):
+        yield "topology.ultrapeers and the topology superpeers need each other"
+    if scenario.topology.ultrapeers > scenario.nodes:
+        yield "topology.ultrapeers is more than all nodes"
+    if not scenario.links.kept and "auto" in (scenario.topology.role, *(node.role for node in scenario.node)):
+        yield "the role auto needs links.kept"
     yield from _reasons(scenario)
     known = set(names)
     for link in scenario.link:
@@ -54,6 +60,8 @@ def _actions(scenario: s.Scenario, known: set[str]) -> Iterator[str]:
         yield from _unknown(place, names, known | {ANY} if takes_any else known)
         if isinstance(action, s.Query) and not action.text and not action.urn and scenario.content is None:
             yield "a query without text and urn needs [content]"
+        if isinstance(action, s.Kill) and bool(action.node) == bool(action.share):
+            yield "kill: give either node or share"
         if isinstance(action, s.Set) and isinstance(action.value, bool) != (action.key != "query_ttl"):
             yield f"set: {action.value!r} is no value of {action.key}"
 
@@ -69,8 +77,8 @@ def _named(action: s.AnyAction) -> tuple[str, Sequence[str], bool]:
     if isinstance(action, s.Fault):
         return "fault.between", action.between, False
     if isinstance(action, (s.Kill, s.Leave, s.Set)):
-        return "node", [action.node], True
-    return "node", [] if isinstance(action, (s.Heal, s.Churn)) else [action.node], False
+        return "node", [action.node] if action.node else [], True
+    return "node", [] if isinstance(action, (s.Heal, s.Churn, s.Census)) else [action.node], False
 
 
 def _unknown(place: str, names: Sequence[str], known: set[str]) -> Iterator[str]:

@@ -8,7 +8,7 @@ from gnutella.lab import chance
 from gnutella.lab import scenario as s
 from gnutella.lab.content import Content, ZipfContent
 from gnutella.lab.stream import Line
-from gnutella.lab.topology import KINDS, two_tier
+from gnutella.lab.topology import KINDS, superpeers, two_tier
 from gnutella.protocol.message import Query
 from gnutella.protocol.query import make_query
 
@@ -25,10 +25,16 @@ class Layout:
 
     def nodes(self) -> list[s.Node]:
         """The tables of all nodes; those of generated ones say what the topology wants of them."""
-        named, count, leaves = self.scenario.node, self.scenario.nodes, self.scenario.topology.leaves
-        names = self.scenario.names
-        plain = [s.Node(name, role="leaf" if at >= count - leaves else "peer") for at, name in enumerate(names)]
+        named = self.scenario.node
+        plain = [s.Node(name, role=self._role(at)) for at, name in enumerate(self.scenario.names)]
         return [*named, *plain[len(named) :]]
+
+    def _role(self, number: int) -> s.Role:
+        """What the topology makes of the node of that number."""
+        topology = self.scenario.topology
+        if topology.kind == "superpeers":
+            return "ultrapeer" if number < topology.ultrapeers else "leaf"
+        return "leaf" if number >= self.scenario.nodes - topology.leaves else topology.role
 
     def files(self) -> list[list[Content]]:
         """What each node shares."""
@@ -45,6 +51,9 @@ class Layout:
         made: list[tuple[int, int]] = []
         if topology.kind == "two_tier":
             made = two_tier(nodes - topology.leaves, topology.leaves, topology.degree, rng)
+        elif topology.kind == "superpeers":
+            leaves = nodes - topology.ultrapeers
+            made = superpeers(topology.ultrapeers, leaves, topology.degree, topology.leaf_links, rng)
         elif topology.kind != "explicit":
             made = KINDS[topology.kind](nodes, topology.degree, rng, topology.rewired)
         place = {name: number for number, name in enumerate(self.scenario.names)}

@@ -36,6 +36,7 @@ from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.relay import MAX_ANSWERED_FILES
+from gnutella.routing.router import LinkInfo
 from gnutella.settings import RoutingSettings
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.units import Address, Guid, LinkId
@@ -154,7 +155,7 @@ class Network:
             self.clock.after(chance.between(node.rng, 0.0, TICK_S), self._tick, node, node.lives)
 
     def _down(self, node: LabNode, is_power_failure: bool | None) -> None:
-        node.is_up = False
+        node.is_up, node.is_dark = False, bool(is_power_failure)
         node.lives += 1
         for end in [*node.ends.values(), *node.opening.values()]:
             if is_power_failure:
@@ -169,13 +170,15 @@ class Network:
     def connect(
         self, dialler: LabNode, listener: LabNode, line: Line | None = None, *, full: bool = False
     ) -> End | None:
-        """A link between nodes that are up; None when the listener cannot be reached, or a leaf has its link already.
+        """A link between nodes that are up; None when the listener cannot be reached, or a leaf may have no such link.
 
         Both sides know each other at once unless `full`: then the production handshake machines talk first.
         """
-        if not self.reaches(dialler, listener) or dialler is listener or dialler.is_taken or listener.is_taken:
+        has_room = dialler.has_room_for(listener) and listener.has_room_for(dialler)
+        if dialler is listener or not has_room or not self.reaches(dialler, listener):
             return None
         near, far = self._pair(dialler, listener, line or self.line)
+        near.is_link = far.is_link = far.is_incoming = True
         if full:
             Handshake.begin(self, near, far)
         else:
@@ -200,7 +203,7 @@ class Network:
         ends = []
         for node in (dialler, listener):
             self._ends += 1
-            end = End(LinkId(self._ends), node, line, line.latency_s)
+            end = End(LinkId(self._ends), node, line, line.latency_s, made_at=self.clock.now)
             if not line.is_plain:
                 end.stream = Stream(line, chance.source(self.seed, "wire", self._ends))
             ends.append(end)
@@ -210,14 +213,14 @@ class Network:
             end.node.opening[end.id] = end
         return ends[0], ends[1]
 
-    def opened(self, end: End, info: object) -> None:
+    def opened(self, end: End, info: LinkInfo) -> None:
         """This side's handshake is done: its router takes over."""
         node = end.node
         node.opening.pop(end.id, None)
         node.ends[end.id] = end
-        end.is_ready = True
+        end.is_ready, end.info = True, info
         self.record.note(self.clock.now, node.name, "link", f"{end.id} {end.peer.node.name}")
-        self.cause(node, node.router.link_opened(end.id, info, self.clock.now))  # type: ignore[arg-type]
+        self.cause(node, node.router.link_opened(end.id, info, self.clock.now))
 
     def stream_of(self, end: End) -> Stream:
         """The stream of what this side sends, made when it was plain until now."""
@@ -275,6 +278,8 @@ class Network:
             self.record.note(self.clock.now, node.name, "unlink", f"{end.id} {reason}")
             if node.is_up:
                 self.cause(node, node.router.link_closed(end.id, self.clock.now))
+                if node.keeper is not None:
+                    node.keeper.lost(end, reason)
 
     # -- questions -----------------------------------------------------------------------------------------------------
 
@@ -338,7 +343,7 @@ class Network:
         """Nothing passes between the groups, and between a group and who is in none, until `heal`."""
         self._sides = {name: number for number, names in enumerate(sides, 1) for name in names}
         self.record.note(self.clock.now, "", "partition", str(len(sides)))
-        for end in self.ends():
+        for end in self.connections():
             if self._sides.get(end.node.name) != self._sides.get(end.peer.node.name):
                 self.stream_of(end).hold(self, end)
 
@@ -346,13 +351,17 @@ class Network:
         """All groups hear each other again."""
         self._sides = None
         self.record.note(self.clock.now, "", "heal")
-        for end in self.ends():
+        for end in self.connections():
             if end.stream is not None and end.stream.held is not None and end.peer.is_open:
                 end.stream.release(self, end)
 
     def ends(self) -> list[End]:
         """Both sides of all open links, in order of their numbers."""
         return [end for node in self.nodes.values() for end in node.ends.values()]
+
+    def connections(self) -> list[End]:
+        """The same of all connections: also those that shake hands, and transfers."""
+        return [end for node in self.nodes.values() for end in (*node.ends.values(), *node.opening.values())]
 
     # -- bytes ---------------------------------------------------------------------------------------------------------
 
@@ -463,6 +472,8 @@ class Network:
             return
         now = self.clock.now
         self.cause(node, node.router.tick(now))
+        if node.keeper is not None:
+            node.keeper.tick(now)
         if self._watches:
             self.watch.time = now
             self.watch.bounds(node)

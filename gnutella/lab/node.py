@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import structs
 
 from gnutella.lab.life import Arrival, Life
+from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.protocol.qrp import hashes_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived, HitReceived, HostLearned, PushReceived
@@ -29,6 +30,7 @@ from gnutella.units import Address, Guid, LinkId
 
 if TYPE_CHECKING:
     from gnutella.lab.end import End
+    from gnutella.lab.keeping import Keeper
     from gnutella.lab.net import Network
     from gnutella.lab.quest import Quest
 
@@ -60,9 +62,11 @@ class LabNode:
         "ends",
         "hearing",
         "hosts",
+        "is_dark",
         "is_firewalled",
         "is_leaf",
         "is_up",
+        "keeper",
         "library",
         "lives",
         "name",
@@ -103,6 +107,10 @@ class LabNode:
         self.is_leaf = False
         self.is_firewalled = False
         self.is_up = False
+        #: Its host is without power: it does not even refuse.
+        self.is_dark = False
+        #: Looks after its links, if the node does that itself.
+        self.keeper: Keeper | None = None
         self.lives = 0
         self.hearing = LinkId(0)
         self.ends: dict[LinkId, End] = {}
@@ -126,13 +134,14 @@ class LabNode:
             self._own_address,
             self.rng,
             allow_private=True,
+            is_leaf=self.is_leaf,
             now=now,
             query_generation=self.query_generation,
             read_header=self._read_header,
         )
         self._tell_words()
         self.router.self.is_firewalled = self.is_firewalled
-        self.router.self.accepts_links = not self.is_firewalled
+        self.router.self.accepts_links = not (self.is_firewalled or self.is_leaf)
         self.is_up = True
 
     def _tell_words(self) -> None:
@@ -143,10 +152,14 @@ class LabNode:
     def _own_address(self, link_host: str) -> Address:
         return self.address
 
+    def has_room_for(self, peer: LabNode) -> bool:
+        """Whether a link to that node may be made: a leaf links to ultrapeers only, and to a few of them."""
+        return not self.is_leaf or (not peer.is_leaf and len(self.ends) + self.links_opening < MAX_LEAF_LINKS)
+
     @property
-    def is_taken(self) -> bool:
-        """A leaf that has its link: until there are roles, a second one would make it pass on what it gets."""
-        return self.is_leaf and bool(self.ends or self.opening)
+    def links_opening(self) -> int:
+        """Links whose handshake is not done."""
+        return sum(end.is_link for end in self.opening.values())
 
     def drops(self) -> dict[DropReason, int]:
         """What this node dropped since it was added, over all its lives."""
@@ -167,7 +180,7 @@ class LabNode:
             self.router.self.is_busy = bool(value)
         else:
             self.is_firewalled = self.router.self.is_firewalled = bool(value)
-            self.router.self.accepts_links = not value
+            self.router.self.accepts_links = not (value or self.is_leaf)
 
     def info_of(self, peer: LabNode, *, is_incoming: bool) -> LinkInfo:
         """What a handshake with that peer would have told us."""

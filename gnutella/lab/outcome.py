@@ -8,7 +8,7 @@ from typing import Any
 
 from gnutella.lab.net import Network
 from gnutella.lab.quest import Quest
-from gnutella.lab.scenario import Bound, Expect, Range, Scenario
+from gnutella.lab.scenario import Bound, Expect, Linked, Range, Scenario
 from gnutella.lab.sums import drop_reasons
 from gnutella.protocol.kinds import KIND_NAMES
 
@@ -24,6 +24,7 @@ class Outcome:
     totals: dict[str, Any] = field(default_factory=dict)
     failures: list[str] = field(default_factory=list)
     trace: str = ""
+    censuses: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def is_success(self) -> bool:
@@ -44,8 +45,8 @@ def expectations(quest: Quest, expect: Expect) -> Iterator[str]:
     yield from judge(expect, values, quest.label or f"query {quest.text!r}")
 
 
-def average_expectations(quests: Sequence[Quest], expect: Expect) -> Iterator[str]:
-    """The same on average over all questions."""
+def average_expectations(quests: Sequence[Quest], expect: Expect, label: str = "on average") -> Iterator[str]:
+    """The same on average over these questions."""
     if not quests:
         return
     latencies = [quest.first_hit_ms for quest in quests if quest.first_hit_ms is not None]
@@ -58,7 +59,7 @@ def average_expectations(quests: Sequence[Quest], expect: Expect) -> Iterator[st
         "hops": mean(hops) if hops else None,
         "reached": mean([quest.reached for quest in quests]),
     }
-    yield from judge(expect, values, "on average")
+    yield from judge(expect, values, label)
 
 
 def mean(values: Sequence[float]) -> float:
@@ -82,7 +83,7 @@ def gini(values: Sequence[float]) -> float:
     return round((2 * weighted / (len(ordered) * total)) - (len(ordered) + 1) / len(ordered), 6)
 
 
-def judge(expect: Expect, values: dict[str, float | None], label: str) -> Iterator[str]:
+def judge(expect: Expect | Linked, values: dict[str, float | None], label: str) -> Iterator[str]:
     """A line for each expectation that does not hold."""
     for key, value in values.items():
         bound: Bound | None = getattr(expect, key)

@@ -11,7 +11,7 @@ from msgspec import NODEFAULT, structs
 
 from gnutella.control.schema import field_comments
 from gnutella.control.table import Column
-from gnutella.lab import report
+from gnutella.lab import census, report
 from gnutella.lab import scenario as s
 from gnutella.lab.disk import __doc__ as disk_text
 from gnutella.lab.strategies import __doc__ as strategies_text
@@ -79,10 +79,12 @@ def scenario_page() -> str:
         "## Ways to search",
         _text(strategies_text, 2),
         "## Reports",
-        "`--json` prints a row for each query, one object a line, a row for each download, then the totals.",
+        "`--json` prints a row for each query, one object a line, for each download and each census, then the totals.",
         _columns(report.COLUMNS),
         "A download has",
         _columns(report.DOWNLOAD_COLUMNS),
+        "A census has",
+        _columns(census.COLUMNS),
         "`gnutella lab compare` has a row for each strategy:",
         _columns(report.COMPARISON),
         "`gnutella lab trace` has a row for each step:",
@@ -96,10 +98,12 @@ def _tables() -> Iterator[str]:
         ("At the top of the file", s.Scenario),
         ("[network]", s.Network),
         ("[topology]", s.Topology),
+        ("[links]", s.Links),
         ("[content]", s.Content),
         ("[[node]]", s.Node),
         ("[[link]]", s.Link),
         ("expect", s.Expect),
+        ("expect of a census", s.Linked),
         ("A bound", s.Range),
     ]
     for title, struct in places:

@@ -10,6 +10,7 @@ from typing import Any
 
 from gnutella.control.render import Table
 from gnutella.control.table import Column
+from gnutella.lab import census
 from gnutella.lab.outcome import Outcome
 
 #: A row for each question; the first six are the product's promise.
@@ -78,6 +79,8 @@ def text(outcome: Outcome, width: int = 80) -> str:
         lines.append(f"... and {len(outcome.rows) - MAX_SHOWN} more queries")
     if outcome.downloads:
         lines += ["", *table(DOWNLOAD_COLUMNS, outcome.downloads, width)]
+    if outcome.censuses:
+        lines += ["", *table(census.COLUMNS, outcome.censuses, width)]
     lines += ["", *summary(totals), "", f"trace {outcome.trace}"]
     lines += ["", *(f"FAILED {line}" for line in outcome.failures)] if outcome.failures else ["", "all as expected"]
     return "\n".join(lines) + "\n"
@@ -110,7 +113,7 @@ def json_lines(outcome: Outcome) -> str:
         "trace": outcome.trace,
         **outcome.totals,
     }
-    return "".join(json.dumps(row) + "\n" for row in (*outcome.rows, *outcome.downloads, last))
+    return "".join(json.dumps(row) + "\n" for row in (*outcome.rows, *outcome.downloads, *outcome.censuses, last))
 
 
 def csv_text(columns: Sequence[Column], rows: Iterable[dict[str, Any]]) -> str:

@@ -10,13 +10,15 @@ want to look on while it runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from gnutella.lab import chance
 from gnutella.lab import scenario as s
+from gnutella.lab.census import census, missed
 from gnutella.lab.chance import choose, exponential, pick
 from gnutella.lab.content import shelf
 from gnutella.lab.downloads import SEARCH_S, Download, Downloads
+from gnutella.lab.keeping import Keeper, introduce, settings_of
 from gnutella.lab.layout import Layout
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
@@ -58,6 +60,9 @@ class Run:
         self._due: list[tuple[s.Download, float, Download | None]] = []
         self._keeps = sum(action.times for action in scenario.action if isinstance(action, s.Query)) <= MAX_DETAILED
         self.failures: list[str] = []
+        self.censuses: list[dict[str, Any]] = []
+        #: What must come of the questions of one action on average.
+        self._averages: list[tuple[list[Quest], s.Expect]] = []
         self._populate()
         for action in scenario.action:
             self._plan(action)
@@ -74,6 +79,9 @@ class Run:
     def outcome(self) -> Outcome:
         """What it has come to until now."""
         failures = [line for quest, expect in self._judged for line in expectations(quest, expect)]
+        for asked, expect in self._averages:
+            label = f"on average of queries from {asked[0].asked_at:g} s on" if asked else ""
+            failures += average_expectations(asked, expect, label)
         failures += average_expectations(self.quests, self.scenario.expect)
         failures += self._late_downloads()
         drops = drop_reasons(self.net)
@@ -87,6 +95,7 @@ class Run:
             totals(self.net, self.quests),
             failures + self.failures,
             self.net.record.digest(),
+            self.censuses,
         )
 
     # -- the start -----------------------------------------------------------------------------------------------------
@@ -95,10 +104,19 @@ class Run:
         net, layout = self.net, self.layout
         for node, files in zip(layout.nodes(), layout.files(), strict=True):
             shared = [file.shared(index) for index, file in enumerate(files, 1)]
-            net.add(node.name, shared, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
+            made = net.add(node.name, shared, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
+            self._keep(made, node.role)
         nodes = list(net.nodes.values())
+        for each in nodes if self.scenario.links.kept else ():
+            introduce(net, each, self.scenario.links.known, self._rng)
         for one, other, link in layout.pairs():
             self._connect(nodes[one], nodes[other], link)
+
+    def _keep(self, node: LabNode, role: s.Role) -> None:
+        """Let the node look after its links itself, if the scenario wants that."""
+        links = self.scenario.links
+        if links.kept:
+            node.keeper = Keeper(self.net, node, settings_of(links, role), lambda: self.layout.line(None))
 
     def _connect(self, one: LabNode, other: LabNode, link: s.Link | None) -> bool:
         """A link; the one that can be dialled is dialled."""
@@ -111,12 +129,15 @@ class Run:
 
     def _plan(self, action: s.AnyAction) -> None:
         if isinstance(action, s.Query):
+            asked: list[Quest] = []
+            if action.on_average is not None:
+                self._averages.append((asked, action.on_average))
             for number in range(action.times):
-                self.net.clock.at(action.at_s + number * action.every_s, self._query, action)
+                self.net.clock.at(action.at_s + number * action.every_s, self._query, action, asked)
         else:
             self.net.clock.at(action.at_s, self._ACTIONS[type(action)], self, action)
 
-    def _query(self, action: s.Query) -> None:
+    def _query(self, action: s.Query, asked: list[Quest]) -> None:
         node = self._node(action.asker)
         if node is None or self.net.strategy is None:
             return
@@ -125,6 +146,7 @@ class Run:
         if action.wait_s is not None:
             quest.until = quest.asked_at + action.wait_s
         self.quests.append(quest)
+        asked.append(quest)
         if action.expect is not None:
             self._judged.append((quest, action.expect))
 
@@ -174,6 +196,7 @@ class Run:
         node = net.nodes.get(action.node)
         if node is None:
             node = net.add(action.node, shelf(action.files), is_firewalled=action.firewalled)
+            self._keep(node, self.scenario.topology.role)
         elif node.is_up:
             return
         else:
@@ -185,7 +208,13 @@ class Run:
             self._find_links(node, action.links)
 
     def _find_links(self, node: LabNode, count: int) -> None:
-        """Dial hosts that the node knows, then others that run, as a bootstrap service would name them."""
+        """Dial hosts that the node knows, then others that run, as a bootstrap service would name them.
+
+        A node that looks after its links is only told of them.
+        """
+        if node.keeper is not None:
+            introduce(self.net, node, count, self._rng)
+            return
         known = [self.net.node_at(address) for address in node.hosts.choose(MAX_TRIES, self.net.clock.now)]
         others = choose(self._rng, self._running(), count + MAX_TRIES)
         tried: dict[str, LabNode] = {peer.name: peer for peer in (*known, *others) if peer is not None}
@@ -201,9 +230,20 @@ class Run:
             self.net.leave(node)
 
     def _kill(self, action: s.Kill) -> None:
-        node = self._node(action.node)
-        if node is not None:
+        named = self._node(action.node) if action.node else None
+        nodes = self._share(action) if not action.node else [] if named is None else [named]
+        for node in nodes:
             self.net.kill(node, is_power_failure=action.power_failure)
+
+    def _share(self, action: s.Kill) -> list[LabNode]:
+        """That share of the running nodes of a role."""
+        of_role = [n for n in self._running() if action.role == "any" or n.is_leaf == (action.role == "leaf")]
+        return choose(self._rng, of_role, round(action.share * len(of_role)))
+
+    def _census(self, action: s.Census) -> None:
+        row = census(self.net)
+        self.censuses.append(row)
+        self.failures += missed(action.expect, row)
 
     def _partition(self, action: s.Partition) -> None:
         groups: Sequence[Iterable[str]] = action.groups
@@ -268,4 +308,5 @@ class Run:
         s.Fault: _fault,
         s.Disk: _disk,
         s.Churn: _churn,
+        s.Census: _census,
     }

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from gnutella.errors import UserError
+from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.settings import RoutingSettings
 
 #: A scenario file is some pages long; nobody writes a megabyte by hand.
@@ -32,6 +33,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^\s*]+$")]
 # Tuples of a fixed form whose items have bounds crash msgspec 0.22 at the next garbage collection; these have a length instead.
 Pair = Annotated[tuple[Name, ...], Meta(min_length=2, max_length=2)]
+#: What a node is.
+Role = Literal["peer", "ultrapeer", "leaf", "auto"]
 #: One number, or the least and the most of a range that is drawn from.
 Span = Number | Annotated[tuple[Number, ...], Meta(min_length=2, max_length=2)]
 
@@ -83,6 +86,36 @@ class Expect(Table, frozen=True):
     reached: Bound | None = None
 
 
+class Linked(Table, frozen=True):
+    """What must be true of the links of the whole network at one time."""
+
+    #: Running leaves that have an ultrapeer, of all of them, 0 to 1; 1 without any leaf.
+    linked: Bound | None = None
+    #: The same with three ultrapeers or more.
+    well_linked: Bound | None = None
+    #: Running nodes that are no leaves.
+    ultrapeers: Bound | None = None
+    #: Running leaves.
+    leaves: Bound | None = None
+    #: Parts that the running nodes fall into, links through leaves not counted, since nothing passes there; 1 is whole.
+    parts: Bound | None = None
+
+
+class Links(Table, frozen=True):
+    """Whether nodes look after their links themselves, as servents do; most keys as in [network] of gnutella.toml."""
+
+    #: They do: they dial hosts of their host caches, shake hands, refuse, and are told of others.
+    kept: bool = False
+    #: Other nodes that each knows at the start, by chance, as from a host cache of the day before.
+    known: Annotated[int, Meta(ge=0, le=200)] = 5
+    #: Links that are kept open; a leaf has 4 at most.
+    want_links: Count = 8
+    #: Links to ultrapeers at most.
+    max_links: Count = 32
+    #: Leaves of an ultrapeer at most.
+    max_leaves: Count = 100
+
+
 class Network(Table, frozen=True):
     """What the links are like, if they do not say otherwise."""
 
@@ -101,18 +134,35 @@ class Network(Table, frozen=True):
 class Topology(Table, frozen=True):
     """Who is linked with whom at the start; nodes that no [[node]] names are called n0, n1, ..."""
 
-    #: `explicit`: only what [[link]] says; the others are what they are called; two_tier is a random core with leaves.
+    #: `explicit`: only what [[link]] says; the others are what they are called; two_tier is a random core with leaves of one
+    #: link each, superpeers one whose leaves have several.
     kind: Literal[
-        "explicit", "line", "ring", "star", "tree", "complete", "random_regular", "power_law", "small_world", "two_tier"
+        "explicit",
+        "line",
+        "ring",
+        "star",
+        "tree",
+        "complete",
+        "random_regular",
+        "power_law",
+        "small_world",
+        "two_tier",
+        "superpeers",
     ] = "explicit"
     #: Nodes in all; 0: those that [[node]] names.
     nodes: Annotated[int, Meta(ge=0, le=MAX_NODES)] = 0
-    #: Links of a node (power_law: on average; two_tier: of an ultrapeer with others).
+    #: Links of a node (power_law: on average; two_tier and superpeers: of an ultrapeer with others).
     degree: Annotated[int, Meta(ge=1, le=1000)] = 4
     #: small_world: share of links that lead elsewhere.
     rewired: Share = 0.1
     #: two_tier: how many of the nodes, the last ones, are leaves with one ultrapeer each.
     leaves: Count = 0
+    #: superpeers: how many of the nodes, the first ones, are ultrapeers; the others are leaves.
+    ultrapeers: Count = 0
+    #: superpeers: ultrapeers of each leaf.
+    leaf_links: Annotated[int, Meta(ge=1, le=MAX_LEAF_LINKS)] = 3
+    #: The other kinds: role of the nodes that no [[node]] names.
+    role: Role = "peer"
 
 
 class Node(Table, frozen=True):
@@ -124,8 +174,9 @@ class Node(Table, frozen=True):
     files: tuple[str, ...] = ()
     #: Bytes of each of them.
     size: Annotated[int, Meta(ge=0, le=1 << 26)] = 4096
-    #: `leaf` passes nothing on and has one link; `peer` and `ultrapeer` route.
-    role: Literal["peer", "ultrapeer", "leaf"] = "peer"
+    #: `leaf` passes nothing on and links to a few ultrapeers only; `peer` and `ultrapeer` route; `auto`, which needs
+    #: `links.kept`, decides by itself.
+    role: Role = "peer"
     #: Nobody can connect to it (NAT or firewall); it dials others.
     firewalled: bool = False
 
@@ -186,6 +237,8 @@ class Query(Action, frozen=True):
     wait_s: Seconds | None = None
     #: What must come of it (of each of `times`).
     expect: Expect | None = None
+    #: What must come of it on average of `times`.
+    on_average: Expect | None = None
 
 
 class Download(Action, frozen=True):
@@ -229,11 +282,15 @@ class Leave(Action, frozen=True):
 
 
 class Kill(Action, frozen=True):
-    """The process of a node dies."""
+    """The process of a node dies, or of many at once."""
 
-    #: `*` is a running node by chance.
-    node: str
-    #: Its peers are not told: their links stay open and dead.
+    #: `*` is a running node by chance; left out: `share` says how many.
+    node: str = ""
+    #: Share of the running nodes of that role, by chance.
+    share: Share = 0.0
+    #: Whom `share` means: `ultrapeer` is who is no leaf.
+    role: Literal["any", "ultrapeer", "leaf"] = "any"
+    #: Their peers are not told: their links stay open and dead.
     power_failure: bool = False
 
 
@@ -257,6 +314,13 @@ class Set(Action, frozen=True):
     key: Literal["firewalled", "busy", "query_ttl"]
     #: Its new value.
     value: bool | Annotated[int, Meta(ge=1, le=7)]
+
+
+class Census(Action, frozen=True):
+    """Look who is linked with whom; a row of the report."""
+
+    #: What must be true then.
+    expect: Linked = field(default_factory=Linked)
 
 
 class Fault(Action, frozen=True):
@@ -298,7 +362,7 @@ class Churn(Action, frozen=True):
 
 
 AnyAction = (
-    Query | Download | Publish | Join | Leave | Kill | Partition | Heal | Set | Fault | Disk | Churn
+    Query | Download | Publish | Join | Leave | Kill | Partition | Heal | Set | Fault | Disk | Churn | Census
 )  # fmt: skip
 
 
@@ -323,6 +387,8 @@ class Scenario(Table, frozen=True):
     routing: RoutingSettings = field(default_factory=lambda: RoutingSettings(trace="off"))
     #: Who is linked with whom.
     topology: Topology = field(default_factory=Topology)
+    #: Who looks after the links.
+    links: Links = field(default_factory=Links)
     #: Files by popularity.
     content: Content | None = None
     #: Nodes with names of their own.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from random import Random
 
-from gnutella.lab.chance import below, shuffle
+from gnutella.lab.chance import below, choose, shuffle
 
 Pair = tuple[int, int]
 
@@ -92,6 +92,13 @@ def two_tier(ultrapeers: int, leaves: int, degree: int, rng: Random) -> list[Pai
     """A random regular core of the first `ultrapeers` nodes, and each leaf linked to one of them."""
     return random_regular(ultrapeers, degree, rng) + [
         (ultrapeers + number, below(rng, ultrapeers)) for number in range(leaves)
+    ]
+
+
+def superpeers(ultrapeers: int, leaves: int, degree: int, leaf_links: int, rng: Random) -> list[Pair]:
+    """The same core, and each leaf linked to `leaf_links` of them."""
+    return random_regular(ultrapeers, degree, rng) + [
+        (ultrapeers + number, other) for number in range(leaves) for other in choose(rng, range(ultrapeers), leaf_links)
     ]
 
 

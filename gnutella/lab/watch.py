@@ -6,6 +6,7 @@
     sent-back       a query never goes back over the link it came from
     hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
     leaf-relays     a leaf passes on nobody's messages
+    leaf-links      a leaf has links to ultrapeers only, and to a few of them
     pong-astray     pongs answer a ping of that very link; pings are not passed on
     push-astray     a push goes to one link, once
     bounds          tables and queues stay within their bounds
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING
 from gnutella.errors import RemoteViolation
 from gnutella.lab.heads import Heads
 from gnutella.lab.life import Life
+from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.protocol.frames import frames
 from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT
 from gnutella.routing.actions import Action, Flood, Send
@@ -242,7 +244,7 @@ class Watch:
 
     def _is_last_hop(self, node: LabNode, links: Sequence[LinkId], was_ttl: int, ttl: int) -> bool:
         """A spent query goes to leaves, with the TTL 1 that makes it a legal message."""
-        return was_ttl == 1 == ttl and all(node.ends[link].peer.node.is_leaf for link in links)
+        return was_ttl == 1 == ttl and all(node.ends[link].is_leaf for link in links)
 
     def _judge_hit(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
         life = self.lives.get(guid)
@@ -305,6 +307,10 @@ class Watch:
         for name, bound in (*_BOUNDS.items(), ("queries", 2 * node.query_generation)):
             if sizes[name] > bound:
                 self._break("bounds", node, f"table {name} holds {sizes[name]}, its bound is {bound}")
+        if node.is_leaf:
+            leaves = [end.peer.node.name for end in node.ends.values() if end.is_leaf]
+            if leaves or len(node.ends) > MAX_LEAF_LINKS:
+                self._break("leaf-links", node, f"has {len(node.ends)} links, of them to leaves: {leaves}")
         for link, end in node.ends.items():
             counts = node.router.link_counters(link)
             if counts is None:

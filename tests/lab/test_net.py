@@ -10,6 +10,7 @@ from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
 from gnutella.lab.stream import PATIENCE_S, Fault, Line
 from gnutella.lab.sums import check_balance, drop_reasons
+from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.reasons import DropReason
 from gnutella.settings import RoutingSettings
 
@@ -175,11 +176,28 @@ def test_a_firewalled_node_dials_and_is_not_dialled() -> None:
     assert net.connect(inside, outside) is not None
 
 
-def test_a_leaf_has_one_link() -> None:
+def test_a_leaf_has_a_few_links_and_none_to_leaves() -> None:
     net = Network(1)
-    leaf, one, other = net.add("leaf", is_leaf=True), net.add("one"), net.add("other")
-    assert net.connect(leaf, one) is not None
+    leaf, other = net.add("leaf", is_leaf=True), net.add("other", is_leaf=True)
+    ultrapeers = [net.add(f"u{number}") for number in range(MAX_LEAF_LINKS + 1)]
     assert net.connect(leaf, other) is None
+    assert all(net.connect(leaf, ultrapeer) for ultrapeer in ultrapeers[:-1])
+    assert net.connect(leaf, ultrapeers[-1]) is None
+    assert net.connect(ultrapeers[-1], leaf) is None
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_leaf_of_several_ultrapeers_passes_nothing_between_them(full: bool) -> None:
+    net = Network(1, routing=RoutingSettings(trace="off"))
+    one, other = net.add("one"), net.add("other", shelf(["hello world.txt"]))
+    leaf = net.add("leaf", shelf(["hello leaf.txt"]), is_leaf=True)
+    for ultrapeer in (one, other):
+        net.connect(leaf, ultrapeer, full=full)
+    net.clock.run(3.0)
+    quest = net.search(one, "hello")
+    net.clock.run(5.0)
+    assert [arrival.node for life in quest.lives for arrival in life.arrivals] == ["leaf"]
+    assert net.search(leaf, "hello").expected == 1
 
 
 def test_a_jam_is_pushed_back_and_drops_are_counted() -> None:

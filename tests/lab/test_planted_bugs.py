@@ -43,7 +43,7 @@ def standard_run(seed: int = 3) -> Network:
         names = [f"common song {number}.ogg", f"rare take {number % 5}.ogg"] if number % 2 else []
         net.add(f"n{number}", shelf(names), is_leaf=number >= ULTRAPEERS, query_generation=GENERATION)
     nodes = list(net.nodes.values())
-    for one, other in topology.two_tier(ULTRAPEERS, LEAVES, 4, rng):
+    for one, other in topology.superpeers(ULTRAPEERS, LEAVES, 4, 3, rng):
         net.connect(nodes[one], nodes[other], Line(chance.between(rng, 0.01, 0.05)))
     net.clock.run(2.0)
     for number in range(QUESTIONS):
@@ -192,13 +192,28 @@ def pushes_flooded(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Pushes, "_route", route)
 
 
-def leaf_passes_on(patch: pytest.MonkeyPatch) -> None:
-    """Whoever has one link only (the leaves) sends back what it gets."""
+def leaf_forgets_its_role(patch: pytest.MonkeyPatch) -> None:
+    """Its router takes it for an ultrapeer."""
+    begin = Switchboard.__init__
 
-    def targets(self: Switchboard, source: Link) -> tuple[LinkId, ...]:
-        return tuple(link for link in self.links if len(self.links) == 1 or link != source.id)
+    def forgetful(self: Switchboard, *arguments: Any, is_leaf: bool = False) -> None:
+        begin(self, *arguments)
 
-    patch.setattr(Switchboard, "targets", targets)
+    patch.setattr(Switchboard, "__init__", forgetful)
+
+
+def leaf_passes_pushes_on(patch: pytest.MonkeyPatch) -> None:
+    """It sends one that names it on to another ultrapeer."""
+    receive = Pushes.receive
+
+    def passed_on(self: Pushes, link: Link, frame: Frame, now: float) -> None:
+        receive(self, link, frame, now)
+        for other in self._board.links.values():
+            if self._board.is_leaf and other is not link:
+                self._board.send(other, frame.kind, frame.hops + 1, frame.passed_on(frame.ttl - 1, frame.hops + 1))
+                return
+
+    patch.setattr(Pushes, "receive", passed_on)
 
 
 def table_without_bound(patch: pytest.MonkeyPatch) -> None:
@@ -241,7 +256,8 @@ BUGS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], set[str]]] = {
     "pings are passed on": (pings_passed_on, {"pong-astray"}),
     "pongs go to everybody": (pongs_to_everybody, {"pong-astray"}),
     "pushes are flooded": (pushes_flooded, {"push-astray"}),
-    "a leaf passes queries on": (leaf_passes_on, {"sent-back", "leaf-relays"}),
+    "a leaf forgets its role": (leaf_forgets_its_role, {"leaf-relays"}),
+    "a leaf passes pushes on": (leaf_passes_pushes_on, {"leaf-relays"}),
     "the table of seen GUIDs grows without bound": (table_without_bound, {"bounds"}),
     "forwarded messages are not counted": (forwarded_not_counted, {"balance"}),
 }

@@ -55,6 +55,48 @@ def test_what_does_not_come_is_told(expect: str, told: str) -> None:
     assert told in outcome.failures[0]
 
 
+def test_the_average_of_one_action_is_judged_by_itself() -> None:
+    text = PAIR + QUERY + "times = 2\non_average = { hits = 1 }\n"
+    other = QUERY.replace("hello", "nothing") + "on_average = { hits = 3 }\n"
+    assert run(parse(text)).is_success
+    (failure,) = run(parse(text + other)).failures
+    assert failure == "on average of queries from 1 s on: hits is 0, expected 3"
+
+
+def test_a_census_counts_links_and_a_kill_takes_a_share_of_a_role() -> None:
+    text = """
+    [topology]
+    kind = "superpeers"
+    nodes = 12
+    ultrapeers = 4
+    leaf_links = 2
+    [[action]]
+    do = "census"
+    at_s = 1
+    expect = { linked = 1, well_linked = 0, ultrapeers = 4, leaves = 8, parts = 1 }
+    [[action]]
+    do = "kill"
+    at_s = 2
+    role = "ultrapeer"
+    share = 1.0
+    [[action]]
+    do = "kill"
+    at_s = 2
+    role = "leaf"
+    share = 0.5
+    [[action]]
+    do = "census"
+    at_s = 3
+    expect = { linked = 0, ultrapeers = 0, leaves = 4, parts = 4 }
+    """
+    outcome = run(parse(text))
+    assert outcome.failures == []
+    assert [row["leaf_links"] for row in outcome.censuses] == [2, 0]
+    assert "of an ultrapeer" in report.text(outcome)
+    wrong = run(parse(text.replace("leaves = 4", "leaves = 5")))
+    assert wrong.failures == ["census at 3 s: leaves is 4, expected 5"]
+
+
 def test_no_hit_at_all_fails_every_expectation_of_time() -> None:
     outcome = run(parse(PAIR + QUERY.replace("hello", "nothing") + "expect = { latency_ms = { max = 1000 } }\n"))
     assert "latency_ms is none" in outcome.failures[0]
@@ -82,6 +124,13 @@ def test_drops_that_must_not_occur() -> None:
         (PAIR + '[[action]]\ndo = "set"\nat_s = 1\nnode = "bob"\nkey = "busy"\nvalue = 3\n', "no value of busy"),
         ("[topology]\nnodes = 4\nleaves = 1\nkind = 'line'", "two_tier"),
         ("[topology]\nnodes = 4\nleaves = 4\nkind = 'two_tier'", "no ultrapeer"),
+        ("[topology]\nnodes = 4\nkind = 'superpeers'", "need each other"),
+        ("[topology]\nnodes = 4\nultrapeers = 1", "need each other"),
+        ("[topology]\nnodes = 4\nultrapeers = 5\nkind = 'superpeers'", "more than all"),
+        ("[topology]\nnodes = 4\nrole = 'auto'", "needs links.kept"),
+        ("[topology]\nnodes = 4\nultrapeers = 2\nleaf_links = 6\nkind = 'superpeers'", "leaf_links"),
+        (PAIR + '[[action]]\ndo = "kill"\nat_s = 1\n', "either node or share"),
+        (PAIR + '[[action]]\ndo = "kill"\nat_s = 1\nnode = "bob"\nshare = 0.5\n', "either node or share"),
         ("[network]\nlatency_ms = [1, 2, 3]\n" + PAIR, "latency_ms"),
         ("[network]\nloss = 1.0\n" + PAIR, "loss"),
         ("this is no toml", "no TOML"),
