@@ -99,6 +99,7 @@ class Face:
                 "download_kib_s": settings.transfers.download_kib_s,
             },
             "traffic": node.memory.all_time(node.router.counters),
+            "safety": node.safety.row(),
             "consoles": node.consoles,
         }
 
@@ -135,9 +136,19 @@ class Face:
                     "detail": f"{peers} open",
                     "fix": "" if peers else "gnutella connect HOST:PORT",
                 },
+                *node.safety.checks(),
             ]
 
         return Deferred.fromCoroutine(look())
+
+    def blocklists(self) -> Sequence[Row]:
+        return self._node.safety.blocklists.rows()
+
+    def blocklist_reload(self) -> Awaitable[Sequence[Row]]:
+        return self._node.safety.blocklists.reload()
+
+    def blocklist_check(self, address: str) -> Row:
+        return self._node.safety.check_address(address)
 
     def shutdown(self) -> None:
         self._node.reactor.callLater(0, self._node.reactor.stop)

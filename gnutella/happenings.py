@@ -33,7 +33,7 @@ class Happenings:
         """Events of gnutella.network.events and gnutella.routing.events."""
         node, journal = self._node, self._node.journal
         match event:
-            case HitReceived():
+            case HitReceived() if node.safety.takes_hit(event):
                 node.searches.hit_received(event)
             case PushReceived():
                 node.transfers.answer_push(event.push)

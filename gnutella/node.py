@@ -53,6 +53,7 @@ from gnutella.reload import ReadAgain, Reload
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.results import Hit
 from gnutella.routing.router import Router
+from gnutella.safety import Safety
 from gnutella.searches import Searches
 from gnutella.settings import Settings
 from gnutella.settings_file import Loaded
@@ -113,7 +114,8 @@ class Node(Service):
         self.transfers: Transfers
         self.searches: Searches
         self.own_words: OwnWords
-        self.dialler = Dialler(reactor, settings.network.dial_timeout_s)
+        self.safety = Safety(self)
+        self.dialler = Dialler(reactor, settings.network.dial_timeout_s, self.safety.gate)
         self.own_address = OwnAddresses(settings.network)
 
     # -- life ----------------------------------------------------------------------------------------------------------
@@ -160,6 +162,8 @@ class Node(Service):
         self.own_words.library_changed(self.library.catalog)
         self._stages.append(self.transfers.stop)
         await self.transfers.start()
+        self._stages.append(self.safety.stop)
+        await self.safety.start()
         self._stages.append(self._stop_links)
         await self.links.listen()
         self.udp.start(self.links.addresses)
@@ -246,6 +250,7 @@ class Node(Service):
             tls=PeerTls(self.directory) if settings.network.tls else None,
             http=self.transfers.http_protocol,
             giv=self.transfers.giv_protocol,
+            gate=self.safety.gate,
         )
         self.own_words = OwnWords(self.workers, self.router.set_words)
         self.udp = Udp(
@@ -257,7 +262,9 @@ class Node(Service):
             self.own_address,
             self.rng,
             happenings.udp_event,
+            self.safety.gate,
         )
+        self.safety.wire()
         self.searches = Searches(self, self.journal, self.reactor, self.rng, self._found_sources)
 
     def _became_ready(self) -> None:
@@ -362,6 +369,7 @@ class Node(Service):
         """Take changed settings from now on, as far as they can change while the node runs."""
         self.config = replace(loaded, at_start=self.config.at_start or self.config)
         settings = loaded.settings
+        self.safety.use_settings()
         self.links.use_settings(settings.network)
         self.udp.use_settings(settings)
         self.router.use_settings(settings.routing)

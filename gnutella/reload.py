@@ -1,4 +1,4 @@
-"""SIGHUP for the daemon: read the settings again, and open the log files anew.
+"""SIGHUP for the daemon: read settings and blocklists again, and open the log files anew.
 
 Without a handler the signal would end the process.  Settings that need a restart keep their old value until then; a file that
 cannot be read leaves everything as it was, with the reason in the log.
@@ -50,10 +50,11 @@ class Reload:
         self._node.reactor.callFromThread(self.reload)
 
     def reload(self) -> None:
-        """Settings and logs; never raises for what a person wrote wrongly."""
+        """Settings, blocklists and logs; never raises for what a person wrote wrongly."""
         reopen_logs()
         if not self._node.is_ready:
             return  # starting, with settings just read, or stopping
+        self._node.safety.blocklists.reload()
         try:
             loaded = self._read(self._node.config.runtime)
         except UserError as error:

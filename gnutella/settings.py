@@ -15,6 +15,7 @@ Role = Literal["auto", "leaf", "ultrapeer"]
 Profile = Literal["lan", "public", "loopback"]
 Seconds = Annotated[float, Meta(gt=0, le=86400.0)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
+Percent = Annotated[int, Meta(ge=1, le=100)]
 
 
 class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +135,26 @@ class ControlSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_consoles: Count = 64
 
 
+class SafetySettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """What keeps the node from harm by others; how-to/stay-safe.md explains it."""
+
+    #: Files with addresses that are never dialled, let in or believed: CIDR, P2P (PeerGuardian) or DAT (eMule), plain or gzip.
+    #: Read again when they change, at SIGHUP and by `gnutella blocklist reload`; of a broken one, what was read before holds.
+    blocklists: tuple[str, ...] = ()
+    #: Share of the slots of each kind (links, leaves, uploads, half-open connections, UDP answers), in percent, for one /24
+    #: (IPv6: /48); never less than one and a half times what one address may have.
+    near_percent: Percent = 10
+    #: The same for one /16 (IPv6: /32).
+    wide_percent: Percent = 25
+    #: Which addresses these shares hold for: `public` ones only, since an office is one /24; `all` but loopback; or `off`.
+    count_networks: Literal["public", "all", "off"] = "public"
+    #: Addresses that connect more than 60 times a minute, or 8 times with garbage, are not heard for 10 s, then 20 s, up to an
+    #: hour; the same for 600 datagrams a minute.
+    slow_hammering: bool = True
+    #: Spam score (0 to 100) from which a hit is hidden from the table of `search`; JSON has them all.  101 hides none.
+    spam_threshold: Annotated[int, Meta(ge=1, le=101)] = 50
+
+
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is logged."""
 
@@ -152,4 +173,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     sharing: SharingSettings = field(default_factory=SharingSettings)
     transfers: TransferSettings = field(default_factory=TransferSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
+    safety: SafetySettings = field(default_factory=SafetySettings)
     log: LogSettings = field(default_factory=LogSettings)

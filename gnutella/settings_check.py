@@ -88,6 +88,14 @@ def check_directory(text: str, base: str) -> str:
     return path
 
 
+def check_file(text: str, base: str) -> str:
+    """A file as an absolute path; it may be missing yet, since scripts fetch it."""
+    path = os.path.abspath(os.path.join(base, os.path.expanduser(text)))
+    if not text or os.path.isdir(path):
+        raise ValueError(f"{quoted(text)} is no file; write the path of a list")
+    return path
+
+
 def check_token_text(text: str) -> str:
     """Text that goes into a header: printable ASCII."""
     if not text.isascii() or not (text == "" or text.isprintable()):
@@ -95,7 +103,7 @@ def check_token_text(text: str) -> str:
     return text
 
 
-#: Checks by key; of a list, each item is checked.  Directories are checked with their base by `value_of`.
+#: Checks by key; of a list, each item is checked.  Directories and files are checked with their base by `value_of`.
 CHECKS: dict[str, Callable[[str], str]] = {
     "network.listen": check_endpoint,
     "network.connect": check_peer,
@@ -106,6 +114,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "control.console": check_door,
 }
 DIRECTORY_KEYS = frozenset({"sharing.directories"})
+FILE_KEYS = frozenset({"safety.blocklists"})
 
 
 def value_of(key: str, kind: object, raw: object, base: str) -> object:
@@ -116,6 +125,8 @@ def value_of(key: str, kind: object, raw: object, base: str) -> object:
         raise ValueError(f"{_readable(str(error))}; write {describe(kind)}") from None
     if key in DIRECTORY_KEYS:
         return tuple(check_directory(item, base) for item in typing.cast("tuple[str, ...]", value))
+    if key in FILE_KEYS:
+        return tuple(check_file(item, base) for item in typing.cast("tuple[str, ...]", value))
     check = CHECKS.get(key)
     if check is None:
         return value

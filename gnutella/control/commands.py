@@ -6,7 +6,7 @@ NODE_COMMANDS            # what a console understands
 
 from __future__ import annotations
 
-from gnutella.control import commands_files, commands_hosts, commands_node, commands_peers
+from gnutella.control import commands_files, commands_hosts, commands_node, commands_peers, commands_safety
 from gnutella.control.table import Command, Param
 
 #: Commands of a console session itself.
@@ -51,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     _PEERS["query.trace"],
     _PEERS["query.list"],
     *commands_files.COMMANDS,
+    *commands_safety.COMMANDS,
     *(command for command in commands_node.COMMANDS if command.name != "node.status"),
     *SESSION_COMMANDS,
 )

@@ -38,6 +38,13 @@ STATUS_COLUMNS = (
         default={},
         meaning="counts since the node was made: bytes, messages by kind, drops by reason",
     ),
+    Column(
+        "safety",
+        "json",
+        default={},
+        meaning="{blocklists, blocklists_broken, ranges, blocked, network_full, waiting, waits, hammering}; waits are "
+        "{host, wait_s} of those that came too often",
+    ),
     Column("consoles", "list", default=[], meaning="endpoints of the open control sockets and consoles"),
 )
 DOCTOR_COLUMNS = (

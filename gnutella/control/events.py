@@ -72,6 +72,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType("source_dropped", ("id", "address", "reason"), "a download no longer uses a source"),
         EventType("upload_started", ("id", "name", "address"), "a peer began to fetch a shared file"),
         EventType("upload_finished", ("id", "name", "address", "sent"), "an upload ended"),
+        EventType("blocklist_read", ("path", "state", "ranges", "error"), "a blocklist was read, or could not be"),
         EventType("config_changed", ("key", "value"), "a setting was changed at run time"),
         EventType("reachability_changed", ("tcp", "udp"), "whether others can reach this node"),
         EventType("control_refused", ("address", "reason"), "a console or API caller was refused"),

@@ -182,6 +182,7 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
             f"{_count(moving, 'uploads')} of {_count(limits, 'max_uploads')}  "
             f"{_rate(moving, 'upload_rate', limits, 'upload_kib_s')}",
         ),
+        *(("safety", line) for line in _safety(_sub(row, "safety"))),
         ("servent id", printable(str(row.get("servent_id")))),
     ]
     return [f"{colour(f'{name:<10}', 'dim', colours)}  {text}" for name, text in fields]
@@ -206,6 +207,19 @@ def _reachable(row: Row) -> str:
     shown = "unknown, nobody has connected yet" if tcp is None else "yes" if tcp else "no"
     udp = row.get("udp")
     return f"tcp {shown}" if udp is None else f"tcp {shown}  udp {'yes' if udp else 'no'}"
+
+
+def _safety(row: Row) -> list[str]:
+    """What was refused for the node's safety; nothing where there is nothing to tell."""
+    told = []
+    if row.get("blocklists"):
+        broken = f", {_count(row, 'blocklists_broken')} broken" if row.get("blocklists_broken") else ""
+        told.append(f"{_count(row, 'ranges')} ranges blocked{broken}, {_count(row, 'blocked')} refused")
+    if row.get("hammering"):
+        told.append(f"{_count(row, 'waiting')} hosts wait, {_count(row, 'hammering')} visits refused")
+    if row.get("network_full"):
+        told.append(f"{_count(row, 'network_full')} refused for their network")
+    return ["  ".join(told)] if told else []
 
 
 def _hashing(row: Row) -> str:

@@ -11,6 +11,7 @@ import os
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from gnutella.control.table import CONFIG, NOT_PERMITTED, Role
 from gnutella.errors import UserError
@@ -23,6 +24,9 @@ MAX_FILE_BYTES = 4096
 #: Wrong tokens from one address within WINDOW_S until it is refused unheard; a person mistypes three times, a script hammers.
 MAX_FAILURES = 10
 WINDOW_S = 60.0
+#: The longest wait of one that goes on guessing, and how long it must let it be until it counts as new.
+MAX_WAIT_S = 3600.0
+FORGET_S = 3600.0
 #: Addresses that are remembered; beyond it the oldest is forgotten.
 MAX_ADDRESSES = 1024
 
@@ -119,26 +123,43 @@ def token_in(line: str) -> str:
     return words[1] if len(words) == 2 and words[0] in map(str, Role) else line
 
 
+@dataclass(slots=True)
+class _Guesser:
+    """Times of wrong tokens since the last wait, how many waits there were, and when the last one ends."""
+
+    times: list[float] = field(default_factory=list)
+    waits: int = 0
+    until: float = 0.0
+
+
 class Failures:
-    """Wrong tokens by address; `now` is any clock in seconds that does not run backwards."""
+    """Wrong tokens by address; `now` is any clock in seconds that does not run backwards.
+
+    The first wait ends when the oldest of the guesses is a window old; each further one is twice as long as that window, up to
+    MAX_WAIT_S, until FORGET_S have passed without one.
+    """
 
     def __init__(self, limit: int = MAX_FAILURES, window_s: float = WINDOW_S) -> None:
         self._limit = limit
         self._window_s = window_s
-        self._times: OrderedDict[str, list[float]] = OrderedDict()
+        self._guessers: OrderedDict[str, _Guesser] = OrderedDict()
 
     def add(self, address: str, now: float) -> None:
         """Note one wrong token."""
-        times = [*self._recent(address, now), now]
-        self._times[address] = times[-self._limit :]
-        self._times.move_to_end(address)
-        while len(self._times) > MAX_ADDRESSES:
-            self._times.popitem(last=False)
+        guesser = self._guessers.setdefault(address, _Guesser())
+        self._guessers.move_to_end(address)
+        if now - guesser.until >= FORGET_S:
+            guesser.waits = 0
+        guesser.times = [*(time for time in guesser.times if now - time < self._window_s), now]
+        if len(guesser.times) >= self._limit:
+            longer = self._window_s * 2.0 ** min(guesser.waits, 16)
+            guesser.until = min((now if guesser.waits else guesser.times[0]) + longer, now + MAX_WAIT_S)
+            guesser.waits += 1
+            guesser.times = []
+        while len(self._guessers) > MAX_ADDRESSES:
+            self._guessers.popitem(last=False)
 
     def wait_s(self, address: str, now: float) -> float:
         """Seconds that this address must wait; 0 when it may try."""
-        times = self._recent(address, now)
-        return times[0] + self._window_s - now if len(times) >= self._limit else 0.0
-
-    def _recent(self, address: str, now: float) -> list[float]:
-        return [time for time in self._times.get(address, ()) if now - time < self._window_s]
+        guesser = self._guessers.get(address)
+        return 0.0 if guesser is None else max(0.0, guesser.until - now)

@@ -84,7 +84,8 @@ class NodeView(Protocol):
         """version, servent_id (32 hex), role, uptime_s, listen[], links{ultrapeers,leaves,peers} (peers counts all),
         shared{files,bytes}, reachable{tcp,udp} (True, False, or None while unknown), ready; and for one screen: profile,
         hashing{pending,current}, transfers{downloads,uploads,download_rate,upload_rate} (bytes a second),
-        limits{max_links,max_leaves,max_uploads,max_downloads,upload_kib_s,download_kib_s}.
+        limits{max_links,max_leaves,max_uploads,max_downloads,upload_kib_s,download_kib_s},
+        safety{blocklists, blocklists_broken, ranges, blocked, network_full, waiting, waits[{host, wait_s}], hammering}.
         """
         ...
 
@@ -94,6 +95,19 @@ class NodeView(Protocol):
         What anybody can see from outside (clock, disk, limits, token, socket, certificate, hash back end) is added by
         gnutella.control.doctor.
         """
+        ...
+
+    def blocklists(self) -> Sequence[Row]:
+        """Each list of safety.blocklists: path, state (ok, broken, or kept: broken, and the last good one holds), ranges,
+        bad_lines, blocked (how often), loaded (seconds of the epoch, or None), error."""
+        ...
+
+    def blocklist_reload(self) -> Awaitable[Sequence[Row]]:
+        """Read all lists again; their rows when that is done."""
+        ...
+
+    def blocklist_check(self, address: str) -> Row:
+        """address, blocked, path and line of the list that has it.  UserError (64) when it is no IP address."""
         ...
 
     def shutdown(self) -> None:

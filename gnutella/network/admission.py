@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
-from gnutella.network.own_address import is_loopback
+from gnutella.network.gate import Gate
+from gnutella.networks import host_key, is_loopback
 from gnutella.protocol.handshake import Peer, Refusal
 from gnutella.reasons import DropReason
 from gnutella.settings import NetworkSettings
@@ -40,8 +41,9 @@ class Linked(Protocol):
 class Admission:
     """The rules.  Open links count as duplicates; those that are accepted and about to open take slots as well."""
 
-    def __init__(self, settings: NetworkSettings, servent_id: Guid) -> None:
+    def __init__(self, settings: NetworkSettings, servent_id: Guid, gate: Gate | None = None) -> None:
         self._settings = settings
+        self._gate = gate or Gate()
         self._servent_id = servent_id
         self._window_ends = 0.0
         self._handshakes: dict[str, int] = {}
@@ -95,14 +97,19 @@ class Admission:
     def _no_slot(self, host: str, is_leaf: bool, links: list[Linked]) -> Refusal | None:
         if not self.has_slot(is_leaf=is_leaf, links=links):
             return Refusal(503, f"Too many {'leaf' if is_leaf else 'ultra'} connections", DropReason.SLOTS_FULL)
-        same_host = sum(link.host == host for link in links)
-        if not is_loopback(host) and same_host >= self._settings.max_links_per_host:
+        per_host, key = self._settings.max_links_per_host, host_key(host)
+        if not is_loopback(host) and sum(host_key(link.host) == key for link in links) >= per_host:
             return Refusal(503, "Too many connections from your address", DropReason.SLOTS_FULL)
+        limit = self._settings.max_leaves if is_leaf else self._settings.max_links
+        rivals = (link.host for link in links if link.is_leaf is is_leaf)
+        if self._gate.shares.crowded(host, rivals, limit, per_host) is not None:
+            return Refusal(503, "Too many connections from your network", DropReason.NETWORK_FULL)
         return None
 
     def _knocks_too_often(self, host: str, now: float) -> bool:
         if is_loopback(host):
             return False
+        host = host_key(host)
         if now >= self._window_ends:
             self._window_ends = now + WINDOW_S
             self._handshakes.clear()

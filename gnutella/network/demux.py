@@ -10,15 +10,17 @@ in time, in number, and in number for each address.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreator, IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from gnutella.network.gate import Gate
 from gnutella.network.guard import Guard
-from gnutella.network.own_address import is_loopback, plain_host
+from gnutella.network.own_address import plain_host
+from gnutella.networks import host_key, is_loopback
 from gnutella.reasons import DropReason
 
 #: Connections that have not said yet what they want, links still shaking hands included; gtk-gnutella keeps 100 or so.
@@ -44,7 +46,7 @@ class Doors:
     """Who takes over.  `http` and `giv` get the peer's IP, None meaning that it is not spoken here.
 
     `link` gets a function that it calls once its handshake is over, well or badly: until then the connection counts as half
-    open.  `count` counts what is refused.
+    open.  `count` counts what is refused; `gate` knows who is not let in at all.
     """
 
     link: Callable[[Callable[[], None]], IProtocol]
@@ -52,6 +54,7 @@ class Doors:
     giv: Callable[[str], IProtocol] | None
     tls: IOpenSSLServerConnectionCreator | None
     count: Callable[[DropReason], None]
+    gate: Gate = field(default_factory=Gate)
 
 
 class FirstBytes(Protocol):
@@ -93,7 +96,7 @@ class FirstBytes(Protocol):
         if not self._is_decided:
             self._decide()
             # A TLS handshake that broke off, or a peer that went away without having said what it wants.
-            self._doors.count(DropReason.TLS_FAILED if self._is_tls else DropReason.GARBAGE)
+            self._count(DropReason.TLS_FAILED if self._is_tls else DropReason.GARBAGE)
 
     def _taker(self, buffer: bytes) -> IProtocol | None:
         host = plain_host(self.transport.getPeer().host)
@@ -126,8 +129,12 @@ class FirstBytes(Protocol):
 
     def _refuse(self, reason: DropReason) -> None:
         self._decide()
-        self._doors.count(reason)
+        self._count(reason)
         self.transport.abortConnection()
+
+    def _count(self, reason: DropReason) -> None:
+        self._doors.count(reason)
+        self._doors.gate.refused(plain_host(self.transport.getPeer().host), reason)
 
 
 class PeerPort(Factory):
@@ -140,19 +147,19 @@ class PeerPort(Factory):
         self._doors = doors
         self._timeout_s = timeout_s
         self._more = max(0, leaves - LEAVES_WITHIN)
-        self._guards: set[Guard] = set()
+        self._guards: dict[Guard, str] = {}
         self._half_open: dict[Guard, str] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Guard | None:
         host = plain_host(getattr(addr, "host", ""))
-        crowd = 0 if is_loopback(host) else sum(h == host for h in self._half_open.values())
-        full = len(self._guards) >= MAX_INCOMING + self._more or len(self._half_open) >= MAX_HALF_OPEN
-        if full or crowd >= MAX_HALF_OPEN_PER_HOST:
-            self._doors.count(DropReason.PORT_FULL)
+        if self._doors.gate.refuses_connection(host):  # which counts it
+            return None
+        if (reason := self._no_room(host)) is not None:
+            self._doors.count(reason)
             return None
         guard = Guard(None, lambda: self._doors.count(DropReason.INTERNAL_ERROR), self._ended)
         guard.inner = FirstBytes(self._reactor, self._doors, self._timeout_s, guard.switch, lambda: self._settle(guard))
-        self._guards.add(guard)
+        self._guards[guard] = host
         self._half_open[guard] = host
         return guard
 
@@ -172,8 +179,27 @@ class PeerPort(Factory):
             if guard.transport is not None:
                 guard.transport.abortConnection()
 
+    def close_listed(self) -> None:
+        """Cut every connection whose host is on a blocklist by now."""
+        for guard, host in list(self._guards.items()):
+            if self._doors.gate.is_listed(host) and guard.transport is not None:
+                guard.transport.abortConnection()
+
+    def _no_room(self, host: str) -> DropReason | None:
+        limit = MAX_INCOMING + self._more
+        if len(self._guards) >= limit or len(self._half_open) >= MAX_HALF_OPEN:
+            return DropReason.PORT_FULL
+        if not is_loopback(host):
+            key = host_key(host)
+            if sum(host_key(other) == key for other in self._half_open.values()) >= MAX_HALF_OPEN_PER_HOST:
+                return DropReason.PORT_FULL
+        shares = self._doors.gate.shares
+        crowd = shares.crowded(host, self._half_open.values(), MAX_HALF_OPEN, MAX_HALF_OPEN_PER_HOST)
+        crowd = crowd or shares.crowded(host, self._guards.values(), limit)
+        return None if crowd is None else DropReason.NETWORK_FULL
+
     def _ended(self, guard: Guard) -> None:
-        self._guards.discard(guard)
+        self._guards.pop(guard, None)
         self._settle(guard)
 
     def _settle(self, guard: Guard) -> None:

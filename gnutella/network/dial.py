@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from twisted.internet import defer, error
 from twisted.internet.defer import CancelledError, Deferred
@@ -13,6 +14,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 
 from gnutella.errors import Refused
+from gnutella.network.gate import Gate
+from gnutella.network.own_address import plain_host
 from gnutella.reasons import DropReason
 from gnutella.units import Address
 
@@ -30,20 +33,24 @@ class _Once(Factory):
 
     noisy = False
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: Protocol, gate: Gate) -> None:
         self._protocol = protocol
+        self._gate = gate
 
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return self._protocol
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """None, and the connection is closed, when the name that was dialled led to a blocked address."""
+        return None if self._gate.blocks(plain_host(getattr(addr, "host", ""))) else self._protocol
 
 
 class Dialler:
-    """Connects to peers.  `timeout_s` is the default limit of an attempt."""
+    """Connects to peers, but to none that `gate` blocks.  `timeout_s` is the default limit of an attempt."""
 
-    def __init__(self, reactor: Any, timeout_s: float) -> None:
+    def __init__(self, reactor: Any, timeout_s: float, gate: Gate | None = None) -> None:
         self._reactor = reactor
         self._timeout_s = timeout_s
+        self._gate = gate or Gate()
         self._attempts: set[Deferred[Any]] = set()
+        self._connected: WeakSet[Any] = WeakSet()
         self._is_stopped = False
 
     @property
@@ -56,8 +63,10 @@ class Dialler:
         if self._is_stopped or len(self._attempts) >= MAX_DIALS:
             why = "this node is stopping" if self._is_stopped else "too many attempts at once"
             return defer.fail(Refused(DropReason.DIAL_FAILED, why))
+        if self._gate.blocks(address.host):
+            return defer.fail(Refused(DropReason.BLOCKED, "the address is on a blocklist"))
         timeout_s = timeout_s or self._timeout_s
-        attempt: Deferred[Any] = self._endpoint(address, timeout_s).connect(_Once(protocol))
+        attempt: Deferred[Any] = self._endpoint(address, timeout_s).connect(_Once(protocol, self._gate))
         # HostnameEndpoint's own limit is one for each of a name's addresses; this one holds for all together.
         attempt.addTimeout(timeout_s, self._reactor)
         self._attempts.add(attempt)
@@ -66,9 +75,17 @@ class Dialler:
             self._attempts.discard(attempt)
             if isinstance(result, Failure):
                 return Failure(Refused(DropReason.DIAL_FAILED, _readable(result, timeout_s)))
+            self._connected.add(result)
             return result
 
         return attempt.addBoth(ended)
+
+    def close_listed(self) -> None:
+        """Cut every connection we made whose host is on a blocklist by now."""
+        for protocol in list(self._connected):
+            transport = getattr(protocol, "transport", None)
+            if transport is not None and self._gate.is_listed(plain_host(transport.getPeer().host)):
+                transport.abortConnection()
 
     def stop(self) -> None:
         """Give up every attempt; later ones fail."""
@@ -96,6 +113,8 @@ def _readable(failure: Failure, timeout_s: float) -> str:
         return "connection refused"
     if failure.check(error.DNSLookupError):
         return "no such host name"
+    if failure.check(error.NoProtocol):
+        return "the address is on a blocklist"
     if failure.check(error.NoRouteError):
         return "no route to that host"
     cause = failure.value

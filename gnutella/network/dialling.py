@@ -116,7 +116,8 @@ class Dialling:
         if missing <= 0 or not len(self._hosts):
             return
         known = self._roster.addresses().union(own)
-        for address in self._hosts.choose(missing, now, known, ultrapeers_first=ultrapeers_first):
+        beside = [link.host for link in links if link.host]
+        for address in self._hosts.choose(missing, now, known, ultrapeers_first=ultrapeers_first, beside=beside):
             self.dial(address)
 
     def gone(self, link: PeerLink) -> None:

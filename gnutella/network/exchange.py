@@ -89,6 +89,8 @@ class Exchange:
         self.count_drop = count_drop
         self.emit = emit
         self.uploaded = uploaded or (lambda _: None)
+        #: Told of each refusal, with the host.
+        self.refused: Callable[[str, DropReason], None] = lambda host, reason: None
         self.slots = UploadSlots(settings.max_uploads, settings.max_uploads_per_host)
         self.bucket = TokenBucket(settings.upload_kib_s * 1024, reactor.seconds())
         self.connections: dict[UploadConnection, None] = {}
@@ -264,6 +266,7 @@ class UploadConnection(Protocol):
     ) -> None:
         """A status with one fixed line of text; without a request that was understood, the connection ends."""
         self._exchange.count_drop(reason)
+        self._exchange.refused(self._host, reason)
         self.log.debug("refused {host}: {status} {reason}", host=self._host, status=status, reason=reason.value)
         self._send_bytes(request, status, "text/plain; charset=utf-8", f"{reason.meaning}\n".encode(), extra)
 

@@ -24,6 +24,7 @@ from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
 from gnutella.network.dialling import Dialling
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
+from gnutella.network.gate import Gate
 from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
 from gnutella.network.own_address import OwnAddresses
@@ -73,6 +74,7 @@ class Links:
         tls: PeerTls | None = None,
         http: Callable[[str], IProtocol] | None = None,
         giv: Callable[[str], IProtocol] | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self.router = router
         self.tls = tls if settings.tls else None
@@ -84,14 +86,15 @@ class Links:
         self._rng = rng
         self._emit = emit
         self._clock: Callable[[], float] = reactor.seconds
-        self._admission = Admission(settings, router.servent_id)
+        self._gate = gate or Gate()
+        self._admission = Admission(settings, router.servent_id, self._gate)
         self.roster = Roster()
         self._dialling = Dialling(self, self.roster, hosts, dialler, Targets(addresses_in(settings.connect)))
         self._targets = self._dialling.targets
         self._ports = Ports(reactor)
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
-        doors = Doors(self._incoming, http, giv, tls_server, router.count_drop)
+        doors = Doors(self._incoming, http, giv, tls_server, router.count_drop, self._gate)
         self._port = PeerPort(reactor, doors, settings.handshake_timeout_s, leaves=settings.max_leaves)
         self._dirty: list[PeerLink] = []
         self._cork: Any = None
@@ -167,6 +170,13 @@ class Links:
             self.close(link, DropReason.USER_CLOSED)
             return row
         raise UserError(f"no link to {text!r}", "see `gnutella peers`", 1)
+
+    def close_listed(self) -> None:
+        """Close links, and cut other incoming connections, whose hosts are on a blocklist by now."""
+        for link in list(self.roster.all):
+            if link.host and self._gate.is_listed(link.host):
+                self.close(link, DropReason.BLOCKED)
+        self._port.close_listed()
 
     def peers(self) -> list[dict[str, object]]:
         """A row for each open link, in order of opening."""
@@ -302,6 +312,7 @@ class Links:
                 reason, detail = DropReason.SELF_LINK, "that is this node itself"
         self.router.count_drop(reason)
         if link.dialled is None:
+            self._gate.refused(link.host, reason)
             return
         now = self._clock()
         link.closed_for = (reason, detail)

@@ -11,8 +11,11 @@ import ipaddress
 import os
 
 from gnutella.errors import UserError
+from gnutella.networks import is_loopback, is_public, wide
 from gnutella.settings import NetworkSettings
 from gnutella.units import DEFAULT_PORT, Address, parse_address
+
+__all__ = ["OwnAddresses", "is_loopback", "is_public", "plain_host"]
 
 #: Equal reports in a row, from peers of as many different /16 networks, before one is believed (gtk-gnutella; digest 1.4).
 REPORTS_NEEDED = 3
@@ -22,24 +25,6 @@ _MAPPED = "::ffff:"
 def plain_host(host: str) -> str:
     """An IP as text without the prefix that sockets for both IP versions put before IPv4."""
     return host[len(_MAPPED) :] if host.startswith(_MAPPED) and "." in host else host
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is a literal loopback IP."""
-    return host.startswith("127.") or host == "::1"
-
-
-def is_public(host: str) -> bool:
-    """Whether `host` is a literal IP that the whole Internet can route."""
-    try:
-        return ipaddress.ip_address(host).is_global
-    except ValueError:
-        return False
-
-
-def _network(host: str) -> str:
-    ip = ipaddress.ip_address(host)
-    return str(ipaddress.ip_network((host, 16 if ip.version == 4 else 32), strict=False))
 
 
 class OwnAddresses:
@@ -83,7 +68,7 @@ class OwnAddresses:
             return False
         if seen_as != self._candidate:
             self._candidate, self._reporters = seen_as, set()
-        self._reporters.add(_network(reporter))
+        self._reporters.add(wide(reporter))
         if len(self._reporters) < REPORTS_NEEDED or seen_as == self._believed:
             return False
         self._believed = seen_as

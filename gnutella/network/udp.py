@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import UserError
 from gnutella.network.datagram_port import open_datagram_port
+from gnutella.network.gate import Gate
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
 from gnutella.network.multicast import LanGroup
 from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
@@ -104,6 +105,7 @@ class Udp:
         own_address: OwnAddresses,
         rng: Chance,
         emit: Callable[[object], None],
+        gate: Gate | None = None,
     ) -> None:
         self._reactor = reactor
         self._network = settings.network
@@ -113,6 +115,7 @@ class Udp:
         self._own_address = own_address
         self._rng = rng
         self._emit = emit
+        self._gate = gate or Gate()
         self._clock: Callable[[], float] = reactor.seconds
         self._calls = settings.network.profile == "lan" and settings.bootstrap.multicast
         self._caches = UdpCaches(caches_in(settings), rng)
@@ -143,6 +146,7 @@ class Udp:
             now=self._clock(),
             calls=self._calls,
         )
+        self.datagrams.use_shares(self._gate.shares)
         self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
 
     async def stop(self) -> None:
@@ -161,6 +165,8 @@ class Udp:
     def use_settings(self, settings: Settings) -> None:
         """Judge the need for links by other limits from now on."""
         self._network = settings.network
+        if self.datagrams is not None:
+            self.datagrams.use_shares(self._gate.shares)
 
     @property
     def addresses(self) -> list[Address]:
@@ -178,13 +184,15 @@ class Udp:
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def _received(self, data: bytes, source: Address, port: Any) -> None:
-        if self.datagrams is not None:
+        if self.datagrams is not None and not self._gate.refuses_datagram(source.host):
             self._guarded(lambda udp: udp.receive(data, source, self._clock()), port)
 
     def _heard(self, data: bytes, source: Address, is_neighbour: bool) -> None:
         """A call of the LAN.  Who is on no network of ours cannot have called with TTL 1."""
         if not is_neighbour:
             self._router.count_drop(DropReason.BOGUS_SOURCE)
+            return
+        if self._gate.refuses_datagram(source.host):
             return
         self._guarded(lambda udp: udp.receive(data, source, self._clock(), is_call=True), self._caller())
 
@@ -234,6 +242,8 @@ class Udp:
         resolving.addCallbacks(found, lambda failure: self._unsent(to.host, failure.value))
 
     def _write(self, host: str, number: int, data: bytes, port: Any) -> None:
+        if self._gate.blocks(host):
+            return
         port = port or self._port_for(host)
         if port is None:
             self._unsent(host, None)

@@ -2,18 +2,25 @@
 
 Whom to dial is decided by success: hosts that worked, the last ones first; then those nobody tried, ultrapeers and the
 long-lived first; then those that failed, once their back-off is over.  Bounded; the worst go when it is full.
+
+Nobody shall decide whom we meet: a network of the Internet (/16, IPv6 /32) has a bounded part of the cache, and those that are
+chosen together, or beside those that are linked, come from different ones as long as there are others (an eclipse attack
+needs all links of a node).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from gnutella.networks import Shares, is_public, wide
 from gnutella.units import Address
 
 #: Hosts kept (our own number; a row is about 300 bytes).
 MAX_HOSTS = 2000
+#: Hosts of one network of the Internet, in percent of all: an eclipse would need twenty networks.
+MAX_NETWORK_PERCENT = 5
 #: When it is full, this many of the worst go at once, so that not every new host costs a sort.
 _EVICTED_AT_ONCE = 100
 #: The first failure keeps a host out for this long, each further one twice as long ...
@@ -78,6 +85,11 @@ class HostCache:
         self._hosts: dict[Address, _Host] = {}
         self._dead: dict[Address, float] = {}
         self._max_hosts = max_hosts
+        #: The hosts of the Internet by their network, in order of arrival.
+        self._networks: dict[str, dict[Address, None]] = {}
+        #: Which hosts are not to be kept, and which part of the links one network may have; the node sets them.
+        self.refuses: Callable[[str], bool] = lambda host: False
+        self.shares = Shares(counted="off")
 
     def __len__(self) -> int:
         return len(self._hosts)
@@ -95,10 +107,9 @@ class HostCache:
         host = self._hosts.get(address)
         is_new = host is None
         if host is None:
-            if self._is_dead(address, now):
+            if self._is_dead(address, now) or self.refuses(address.host):
                 return False
-            self._make_room()
-            host = self._hosts[address] = _Host(address, now)
+            host = self._add(_Host(address, now))
         host.last_seen = max(host.last_seen, now)
         if is_ultrapeer is not None:
             host.is_ultrapeer = is_ultrapeer
@@ -110,8 +121,9 @@ class HostCache:
         """A handshake with it succeeded."""
         self._dead.pop(address, None)
         self.learn(address, now)
-        host = self._hosts[address]
-        host.last_ok, host.failures, host.not_before = now, 0, 0.0
+        host = self._hosts.get(address)
+        if host is not None:
+            host.last_ok, host.failures, host.not_before = now, 0, 0.0
 
     def failed(self, address: Address, now: float, back_off_s: float | None = None) -> None:
         """Dialling or the handshake failed; a host that never works is forgotten.
@@ -123,7 +135,7 @@ class HostCache:
             return
         host.failures += 1
         if host.failures >= MAX_FAILURES and not host.last_ok:
-            del self._hosts[address]
+            self.forget(address)
             self._bury(address, now + DEAD_S)
             return
         doubled = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(host.failures - 1, 16))
@@ -131,20 +143,54 @@ class HostCache:
 
     def forget(self, address: Address) -> None:
         """Drop a host, for example our own address."""
-        self._hosts.pop(address, None)
+        if self._hosts.pop(address, None) is not None and (members := self._networks.get(wide(address.host))):
+            members.pop(address, None)
+            if not members:
+                del self._networks[wide(address.host)]
+
+    def forget_refused(self) -> int:
+        """Drop every host that is not to be kept by now; how many went."""
+        refused = [address for address in self._hosts if self.refuses(address.host)]
+        for address in refused:
+            self.forget(address)
+        return len(refused)
 
     def choose(
-        self, count: int, now: float, exclude: Collection[Address] = (), *, ultrapeers_first: bool = False
+        self,
+        count: int,
+        now: float,
+        exclude: Collection[Address] = (),
+        *,
+        ultrapeers_first: bool = False,
+        beside: Iterable[str] = (),
     ) -> list[Address]:
         """Up to `count` addresses to dial, the best first; none of `exclude`, and none whose back-off runs.
 
-        `ultrapeers_first`: any that is known to be an ultrapeer before one of which that is not known.
+        `ultrapeers_first`: any that is known to be an ultrapeer before one of which that is not known.  `beside`: hosts that
+        are linked; another host of their networks is only chosen when there is none of a new network.
         """
         free = [host for host in self._hosts.values() if host.not_before <= now and host.address not in exclude]
         free.sort(key=_Host.rank, reverse=True)
         if ultrapeers_first:
             free.sort(key=lambda host: not host.is_ultrapeer)
-        return [host.address for host in free[:count]]
+        return self._spread([host.address for host in free], count, beside)
+
+    def _spread(self, ranked: list[Address], count: int, beside: Iterable[str]) -> list[Address]:
+        """The first `count`, but those of networks that are there already after all others."""
+        taken = {wide(host) for host in beside if self.shares.applies_to(host)}
+        chosen: list[Address] = []
+        others: list[Address] = []
+        for address in ranked:
+            if len(chosen) == count:
+                break
+            if not self.shares.applies_to(address.host):
+                chosen.append(address)
+            elif (network := wide(address.host)) in taken:
+                others.append(address)
+            else:
+                taken.add(network)
+                chosen.append(address)
+        return chosen + others[: count - len(chosen)]
 
     def to_tell(self, count: int, exclude: Collection[Address] = ()) -> list[Address]:
         """Addresses for X-Try-Ultrapeers: those that never failed, the ones that worked last first."""
@@ -164,18 +210,19 @@ class HostCache:
         """Take rows of the store; what was learned since is kept."""
         for row in rows:
             address = Address(row.host, row.port)
-            if address in self._hosts:
+            if address in self._hosts or self.refuses(address.host):
                 continue
-            self._make_room()
-            self._hosts[address] = _Host(
-                address,
-                row.last_seen,
-                row.last_ok,
-                row.failures,
-                bool(row.is_ultrapeer),
-                row.daily_uptime,
-                # A clock that was wrong when it was written must not keep a host out for ever.
-                min(row.not_before, row.last_seen + MAX_KEPT_BACK_OFF_S),
+            self._add(
+                _Host(
+                    address,
+                    row.last_seen,
+                    row.last_ok,
+                    row.failures,
+                    bool(row.is_ultrapeer),
+                    row.daily_uptime,
+                    # A clock that was wrong when it was written must not keep a host out for ever.
+                    min(row.not_before, row.last_seen + MAX_KEPT_BACK_OFF_S),
+                )
             )
 
     def _is_dead(self, address: Address, now: float) -> bool:
@@ -189,9 +236,20 @@ class HostCache:
             del self._dead[next(iter(self._dead))]
         self._dead[address] = until
 
-    def _make_room(self) -> None:
+    def _add(self, host: _Host) -> _Host:
+        self._make_room(host.address.host)
+        self._hosts[host.address] = host
+        if is_public(host.address.host):
+            self._networks.setdefault(wide(host.address.host), {})[host.address] = None
+        return host
+
+    def _make_room(self, newcomer: str) -> None:
+        """In the part of the newcomer's network, and in the whole."""
+        members = self._networks.get(wide(newcomer), {})
+        if members and len(members) >= max(1, self._max_hosts * MAX_NETWORK_PERCENT // 100):
+            self.forget(min(members, key=lambda address: self._hosts[address].rank()))
         if len(self._hosts) < self._max_hosts:
             return
         worst = sorted(self._hosts.values(), key=_Host.rank)[: max(1, min(_EVICTED_AT_ONCE, self._max_hosts // 10))]
         for host in worst:
-            del self._hosts[host.address]
+            self.forget(host.address)

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from gnutella.errors import RemoteViolation
+from gnutella.networks import Shares
 from gnutella.protocol.addresses import encode_hosts, encode_hosts6
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG, encode_header, parse_header
@@ -148,6 +149,10 @@ class Datagrams:
         self._calls = Calls(rng, now) if calls else None
         self._was_reached = False
 
+    def use_shares(self, shares: Shares) -> None:
+        """Which part of our answers one network may have from now on."""
+        self._limits.shares = shares
+
     # -- what comes ----------------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes, source: Address, now: float, *, is_call: bool = False) -> list[UdpAction]:
@@ -197,7 +202,7 @@ class Datagrams:
         packed = ping.wants_packed_hosts and not is_call
         # On the LAN several servents share a machine, and a call reaches them all.
         key = str(source) if is_call else source_key(source)
-        if (reason := self._limits.refusal(key, now, packed=packed)) is not None:
+        if (reason := self._limits.refusal(key, now, packed=packed, host=source.host)) is not None:
             return self.refuse(reason)
         pong = self._servent.pong(source.host)
         values = self._extensions(ping, pong, source, now) if packed else self._small(ping, pong, source, len(payload))

@@ -7,8 +7,9 @@ answer with packed hosts goes out once a minute; all answers together have a cap
 
 from __future__ import annotations
 
-import ipaddress
+from collections import Counter
 
+from gnutella.networks import Shares, host_key, is_loopback, near, wide
 from gnutella.reasons import DropReason
 from gnutella.routing.seen import Generations
 from gnutella.units import Address
@@ -23,30 +24,32 @@ ANSWERS_PER_S = 50.0
 ANSWER_BURST = 100.0
 #: Sources noted in a generation of PACKED_GAP_S; only answered ones are noted, and there are never more than this.
 MAX_SOURCES = int(ANSWERS_PER_S * PACKED_GAP_S + ANSWER_BURST)
-#: An IPv6 host has this prefix for itself; counting single addresses would limit nobody.
-_IPV6_PREFIX = 64
+#: Seconds over which the answers to one network are counted.
+NETWORK_WINDOW_S = 10.0
 
 
 def source_key(source: Address) -> str:
     """What counts as one source: an IPv4 address, an IPv6 network; on loopback, where whole test networks live, a port."""
-    if source.host.startswith("127.") or source.host == "::1":
-        return str(source)
-    if ":" in source.host:
-        return str(ipaddress.ip_network((source.host, _IPV6_PREFIX), strict=False))
-    return source.host
+    return str(source) if is_loopback(source.host) else host_key(source.host)
 
 
 class AnswerLimits:
-    """Says whether a ping may be answered now.  A generation is as long as the longest gap, so none is forgotten early."""
+    """Says whether a ping may be answered now.  A generation is as long as the longest gap, so none is forgotten early.
+
+    `shares` says which part of all answers may go to one network; whoever forges sources forges them of many hosts.
+    """
 
     def __init__(self, now: float) -> None:
         self._plain: Generations[str, float] = Generations(MAX_SOURCES, PACKED_GAP_S, now)
         self._packed: Generations[str, float] = Generations(MAX_SOURCES, PACKED_GAP_S, now)
         self._tokens = ANSWER_BURST
         self._tokens_at = now
+        self._networks: Counter[str] = Counter()
+        self._window_ends = now + NETWORK_WINDOW_S
+        self.shares = Shares()
 
-    def refusal(self, key: str, now: float, *, packed: bool) -> DropReason | None:
-        """Take one answer for the source `key` (see `source_key`); the reason when there is none to be had."""
+    def refusal(self, key: str, now: float, *, packed: bool, host: str = "") -> DropReason | None:
+        """Take one answer for the source `key` (see `source_key`) at `host`; the reason when there is none to be had."""
         table, gap_s = (self._packed, PACKED_GAP_S) if packed else (self._plain, PLAIN_GAP_S)
         last = table.get(key)
         if last is not None and now - last < gap_s:
@@ -55,9 +58,24 @@ class AnswerLimits:
         self._tokens_at = now
         if self._tokens < 1.0:
             return DropReason.UDP_BUSY
+        if self.shares.applies_to(host) and not self._network_has_room(host, now):
+            return DropReason.NETWORK_FULL
         self._tokens -= 1.0
         table.put(key, now, now)
         return None
+
+    def _network_has_room(self, host: str, now: float) -> bool:
+        """Count an answer to its networks, if both may have one more."""
+        if now >= self._window_ends:
+            self._networks.clear()
+            self._window_ends = now + NETWORK_WINDOW_S
+        near_limit, wide_limit = self.shares.limits(int(ANSWERS_PER_S * NETWORK_WINDOW_S))
+        here, around = near(host), wide(host)
+        if self._networks[here] >= near_limit or self._networks[around] >= wide_limit:
+            return False
+        self._networks[here] += 1
+        self._networks[around] += 1
+        return True
 
     def tick(self, now: float) -> None:
         """Forget sources whose gap is over."""

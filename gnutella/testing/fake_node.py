@@ -80,6 +80,7 @@ class FakeNode:
         self.known_hosts: list[Row] = []
         self.shared: list[Row] = []
         self.directories: list[dict[str, object]] = []
+        self.lists: list[Row] = []
         self.transfers: dict[int, dict[str, object]] = {}
         self.traces: dict[Guid, list[Row]] = {}
         self.queries: list[Row] = []
@@ -132,6 +133,19 @@ class FakeNode:
     async def checks(self) -> Sequence[Row]:
         """One port that listens."""
         return [{"name": "port", "ok": True, "detail": "listening on 127.0.0.1:6346", "fix": ""}]
+
+    def blocklists(self) -> Sequence[Row]:
+        """What the test put there."""
+        return list(self.lists)
+
+    async def blocklist_reload(self) -> Sequence[Row]:
+        """Nothing is read."""
+        return list(self.lists)
+
+    def blocklist_check(self, address: str) -> Row:
+        """Addresses that begin with 6 are blocked."""
+        is_listed = address.startswith("6")
+        return {"address": address, "blocked": is_listed, "path": "/bad.p2p" if is_listed else "", "line": 1}
 
     def shutdown(self) -> None:
         """Remember it."""

@@ -93,6 +93,12 @@ def _text_seeds() -> dict[str, list[bytes]]:
             b"config set routing.query_ttl 4 -- --x",
         ],
         "address": [b"1.2.3.4:6346", b"[2001:db8::1]:6346", b"name.example", b"[::1]", b"255.255.255.255:1"],
+        "blocklist": [
+            b"# list\nSome Company:192.0.2.0-192.0.2.255\n10.0.0.0/8\n",
+            b"192.000.002.000 - 192.000.002.255 , 100 , Some Company\r\n1.2.3.4 - 1.2.3.5 , 200 , fine\r\n",
+            b"2001:db8::/32 # documentation\nfe80::1-fe80::ff\n::1",
+        ],
+        "networks": [b"192.0.2.7", b"2001:db8::7", b"fe80::1%eth0", b"::ffff:1.2.3.4"],
         "cobs": [bytes(10), b"\xff" * 300, b"a\0b\0"],
     }
 

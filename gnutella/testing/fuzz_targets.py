@@ -7,6 +7,7 @@ them by the million, the tests run the corpus and a few thousand mutated inputs.
 
 from __future__ import annotations
 
+import ipaddress
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from gnutella.control import grammar
 from gnutella.control.commands import COMMANDS
 from gnutella.control.telnet_bytes import TelnetBytes
 from gnutella.errors import RemoteViolation, UserError
+from gnutella.networks import Shares, host_key, is_ip, near, wide
 from gnutella.protocol import http, http_fields
 from gnutella.protocol.deflate import PIECE, Inflater
 from gnutella.protocol.frames import frames
@@ -42,6 +44,7 @@ from gnutella.protocol.qrp import MAX_SIZE, RouteTable
 from gnutella.protocol.thex import parse as parse_thex
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
 from gnutella.protocol.vendor import body_of
+from gnutella.routing.blocklist import BrokenList, Range, parse_blocklist, parse_line
 from gnutella.routing.udp import Needs, Tellable
 from gnutella.routing.udp_limits import MAX_AMPLIFICATION
 from gnutella.sharing.catalog import Catalog, SharedFile
@@ -374,6 +377,27 @@ def _address(data: bytes) -> None:
         assert parse_address(str(address)) == address
 
 
+def _blocklist(data: bytes) -> None:
+    lines = data.splitlines()
+    try:
+        listed = parse_blocklist(lines)
+    except BrokenList:
+        return
+    assert len(listed) <= len(lines)
+    for line in lines:
+        found = parse_line(line)
+        if isinstance(found, Range):
+            make = ipaddress.IPv4Address if found.version == 4 else ipaddress.IPv6Address
+            assert listed.find(str(make(found.first))) is not None
+            assert listed.find(str(make(found.last))) is not None
+
+
+def _networks(data: bytes) -> None:
+    host = data.decode("utf-8", "replace")
+    assert wide(near(host)) == wide(host) or not is_ip(host)
+    Shares(counted="all").crowded(host, [host_key(host)] * 3, 20)
+
+
 _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "header": (2, _header),
     **{name: (4, _payload(kind)) for kind, name in KIND_NAMES.items() if kind not in (QUERY_HIT, VENDOR, HSEP, PUSH)},
@@ -401,6 +425,8 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "telnet": (2, _telnet),
     "command_line": (2, _command_line),
     "address": (1, _address),
+    "blocklist": (3, _blocklist),
+    "networks": (1, _networks),
 }
 
 

@@ -5,12 +5,14 @@ GUIDs come from a small pool, so that duplicates, hits for known queries and pus
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 
 from hypothesis import strategies as st
 
 from gnutella.protocol.kinds import BYE, PING, PONG, PUSH, QUERY, QUERY_HIT, encode_header
 from gnutella.protocol.message import HitRecord, Pong, Push, Query, QueryHit
+from gnutella.routing.blocklist import Range
 from gnutella.testing.routers import OWN_SERVENT, guid_of
 from gnutella.testing.strategies_protocol import messages
 from gnutella.units import Address, Guid
@@ -99,3 +101,29 @@ def cut(stream: bytes, places: list[int]) -> list[bytes]:
 def cut_places() -> st.SearchStrategy[list[int]]:
     """Where to cut a stream."""
     return st.lists(st.integers(0, 100_000), max_size=12)
+
+
+def ips() -> st.SearchStrategy[str]:
+    """IP addresses as text, near each other often enough that ranges hold some."""
+    near = st.integers(0, 300)
+    return st.one_of(
+        st.integers(0, 2**32 - 1).map(lambda number: str(ipaddress.IPv4Address(number))),
+        near.map(lambda number: str(ipaddress.IPv4Address(0x0A000000 + number))),
+        near.map(lambda number: str(ipaddress.IPv6Address((0x20010DB8 << 96) + number))),
+    )
+
+
+@st.composite
+def blocked_ranges(draw: st.DrawFn) -> Range:
+    """Ranges of both IP versions that overlap each other and `ips`."""
+    version = draw(st.sampled_from((4, 6)))
+    base = 0x0A000000 if version == 4 else 0x20010DB8 << 96
+    first = draw(st.integers(0, 300))
+    return Range(version, base + first, base + first + draw(st.integers(0, 100)))
+
+
+def blocklist_line(blocked: Range) -> bytes:
+    """A range as a line; IPv4 ones as in a P2P list."""
+    make = ipaddress.IPv4Address if blocked.version == 4 else ipaddress.IPv6Address
+    name = "Some Company:" if blocked.version == 4 else ""
+    return f"{name}{make(blocked.first)}-{make(blocked.last)}\n".encode()

@@ -18,6 +18,7 @@ from gnutella.settings import (
     ControlSettings,
     NetworkSettings,
     RoutingSettings,
+    SafetySettings,
     Settings,
     SharingSettings,
 )
@@ -32,6 +33,7 @@ def node_in(
     network: dict[str, Any] | None = None,
     sharing: dict[str, Any] | None = None,
     bootstrap: dict[str, Any] | None = None,
+    safety: dict[str, Any] | None = None,
     trace: str = "all",
 ) -> Node:
     """A node that listens on a free port and finds nobody by itself; the last arguments are settings of their sections."""
@@ -45,6 +47,7 @@ def node_in(
             **{"directories": tuple(map(str, share)), "watch": False, "rescan_s": 0, **(sharing or {})}
         ),
         control=ControlSettings(console="off"),
+        safety=SafetySettings(**(safety or {})),
     )
     return build(settings, reactor, directory)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gnutella.errors import RemoteViolation
+from gnutella.networks import Shares, host_key
 from gnutella.protocol.http import (
     ByIndex,
     ByUrn,
@@ -153,21 +154,27 @@ class UploadSlots:
 
     max_total: int
     max_per_host: int
+    #: How many of them one network may have.
+    shares: Shares = field(default_factory=Shares)
     _by_host: Counter[str] = field(default_factory=Counter)
     taken: int = 0
 
     def take(self, host: str) -> DropReason | None:
         """Take a slot, or the reason why there is none."""
-        if self._by_host[host] >= self.max_per_host:
+        key = host_key(host)
+        if self._by_host[key] >= self.max_per_host:
             return DropReason.UPLOAD_PER_HOST
         if self.taken >= self.max_total:
             return DropReason.UPLOAD_SLOTS
-        self._by_host[host] += 1
+        if self.shares.crowded(host, self._by_host.elements(), self.max_total, self.max_per_host) is not None:
+            return DropReason.NETWORK_FULL
+        self._by_host[key] += 1
         self.taken += 1
         return None
 
     def release(self, host: str) -> None:
         """Give a slot back."""
+        host = host_key(host)
         self.taken -= 1
         self._by_host[host] -= 1
         if not self._by_host[host]:

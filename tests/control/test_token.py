@@ -9,8 +9,10 @@ import pytest
 
 from gnutella.control.table import Role
 from gnutella.control.token import (
+    FORGET_S,
     MAX_ADDRESSES,
     MAX_FAILURES,
+    MAX_WAIT_S,
     WINDOW_S,
     Failures,
     ensure_tokens,
@@ -97,6 +99,21 @@ def test_an_address_that_guesses_too_often_must_wait() -> None:
     assert failures.wait_s("1.2.3.4", MAX_FAILURES) == WINDOW_S - MAX_FAILURES
     assert failures.wait_s("5.6.7.8", MAX_FAILURES) == 0
     assert failures.wait_s("1.2.3.4", WINDOW_S + 1) == 0
+
+
+def test_who_goes_on_guessing_waits_longer_each_time_up_to_an_hour() -> None:
+    failures = Failures()
+    now, waits = 0.0, []
+    for _ in range(9):
+        for _ in range(MAX_FAILURES):
+            failures.add("1.2.3.4", now)
+        waits.append(failures.wait_s("1.2.3.4", now))
+        now += waits[-1]
+    assert waits == [60, 120, 240, 480, 960, 1920, MAX_WAIT_S, MAX_WAIT_S, MAX_WAIT_S]
+    now += FORGET_S
+    for _ in range(MAX_FAILURES):
+        failures.add("1.2.3.4", now)
+    assert failures.wait_s("1.2.3.4", now) == WINDOW_S
 
 
 def test_the_addresses_remembered_are_bounded() -> None:

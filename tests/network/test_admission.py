@@ -106,6 +106,25 @@ def test_one_host_has_its_share_of_links_but_loopback_is_exempt() -> None:
         assert reason(ask(two, host, peer(), links, 0.0)) is expected
 
 
+def test_one_network_has_its_share_of_links_and_of_leaves() -> None:
+    these = rules(max_links=32, max_leaves=100)
+    ultrapeers = [FakeLink(f"80.1.2.{n}") for n in range(3)]
+    leaves = [FakeLink(f"80.1.2.{n}", is_leaf=True) for n in range(10)]
+    assert reason(ask(these, "80.1.2.99", peer(), ultrapeers, 0.0)) is DropReason.NETWORK_FULL
+    assert ask(these, "80.1.2.99", peer(), ultrapeers[:2] + leaves, 0.0) is None
+    assert reason(ask(these, "80.1.2.99", peer(x_ultrapeer="False"), leaves, 0.0)) is DropReason.NETWORK_FULL
+    assert ask(these, "80.1.2.99", peer(x_ultrapeer="False"), leaves[:9] + ultrapeers, 0.0) is None
+    office = [FakeLink(f"192.168.1.{n}") for n in range(20)]
+    assert ask(these, "192.168.1.99", peer(), office, 0.0) is None
+
+
+def test_an_ipv6_host_is_its_64() -> None:
+    two = rules(max_links_per_host=2)
+    links = [FakeLink("2600:1:2:3::1"), FakeLink("2600:1:2:3::2")]
+    assert reason(ask(two, "2600:1:2:3::3", peer(), links, 0.0)) is DropReason.SLOTS_FULL
+    assert ask(two, "2600:1:2:4::3", peer(), links, 0.0) is None
+
+
 def test_host_that_knocks_too_often_is_refused_until_the_window_is_over() -> None:
     strict = rules()
     for _ in range(MAX_HANDSHAKES):

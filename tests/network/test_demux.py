@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from gnutella.network import demux
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.guard import Guard
+from gnutella.network.hammering import MAX_OFFENCES
 from gnutella.reasons import DropReason
 from gnutella.testing import strategies_network as strategies
 
@@ -165,7 +166,7 @@ def test_peer_that_leaves_without_a_word_is_counted() -> None:
 
 def test_half_open_connections_are_bounded_in_all() -> None:
     port = Port()
-    guards = [port.connect(f"80.1.{n // 200}.{n % 200}")[0] for n in range(demux.MAX_HALF_OPEN)]
+    guards = [port.connect(f"{80 + n // 250}.{n % 250}.1.1")[0] for n in range(demux.MAX_HALF_OPEN)]
     assert port.factory.buildProtocol(IPv4Address("TCP", "90.1.1.1", 1)) is None
     assert port.counts == {DropReason.PORT_FULL: 1}
     guards[0].dataReceived(b"GET / HTTP/1.1\r\n")  # taken over: no longer half open
@@ -186,6 +187,34 @@ def test_half_open_connections_are_bounded_for_one_address() -> None:
     assert port.counts == {DropReason.PORT_FULL: 1}
 
 
+def test_half_open_connections_are_bounded_for_one_network() -> None:
+    port = Port()
+    for number in range(24):
+        port.connect(f"80.1.2.{number}")
+    assert port.factory.buildProtocol(IPv4Address("TCP", "80.1.2.99", 1)) is None
+    for number in range(8):
+        port.connect(f"80.1.{number + 3}.1")
+    assert port.factory.buildProtocol(IPv4Address("TCP", "80.1.99.1", 1)) is None
+    port.connect("80.2.1.1")
+    assert port.counts == {DropReason.NETWORK_FULL: 2}
+
+
+def test_blocked_hosts_and_hosts_that_hammer_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = Port()
+    gate = port.factory._doors.gate
+    listed = {"66.1.1.1"}
+    gate._lists = type("Lists", (), {"blocks": lambda self, host: host in listed})()
+    assert port.factory.buildProtocol(IPv4Address("TCP", "66.1.1.1", 1)) is None
+    for _ in range(MAX_OFFENCES + 1):
+        port.connect("90.1.1.1")[0].dataReceived(b"\x00")
+    assert port.factory.buildProtocol(IPv4Address("TCP", "90.1.1.1", 1)) is None
+    _, transport = port.connect("77.1.1.1")
+    listed.add("77.1.1.1")
+    port.factory.close_listed()
+    assert transport.disconnected
+    assert port.counts[DropReason.GARBAGE] == MAX_OFFENCES + 1
+
+
 def test_link_is_half_open_until_its_handshake_is_over() -> None:
     port = Port()
     guard, _ = port.connect()
@@ -200,8 +229,8 @@ def test_link_is_half_open_until_its_handshake_is_over() -> None:
 def test_connections_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demux, "MAX_INCOMING", 3)
     port = Port()
-    for _ in range(3):
-        port.connect()[0].dataReceived(b"GET / HTTP/1.1\r\n")
+    for number in range(3):
+        port.connect(f"80.{number}.1.1")[0].dataReceived(b"GET / HTTP/1.1\r\n")
     assert port.factory.buildProtocol(IPv4Address("TCP", "90.1.1.1", 1)) is None
     assert port.counts == {DropReason.PORT_FULL: 1}
 
@@ -211,7 +240,7 @@ def test_more_leaves_in_the_settings_are_more_connections(monkeypatch: pytest.Mo
     doors = demux.Doors(lambda settled: Protocol(), None, None, None, lambda reason: None)
     few = demux.PeerPort(Clock(), doors, 1.0, leaves=demux.LEAVES_WITHIN)
     many = demux.PeerPort(Clock(), doors, 1.0, leaves=demux.LEAVES_WITHIN + 2)
-    hosts = [IPv4Address("TCP", f"90.1.1.{number}", 1) for number in range(4)]
+    hosts = [IPv4Address("TCP", f"90.{number}.1.1", 1) for number in range(4)]
     assert [few.buildProtocol(host) is None for host in hosts] == [False, True, True, True]
     assert [many.buildProtocol(host) is None for host in hosts] == [False, False, False, True]
 

@@ -29,6 +29,11 @@ class Node:
         self.journal = Journal(Clock().seconds)
         self.reactor = self
         self.calls: list[Callable[[], object]] = []
+        self.safety = self.blocklists = self
+        self.lists_read = 0
+
+    def reload(self) -> None:
+        self.lists_read += 1
 
     def use_settings(self, loaded: Loaded) -> None:
         self.config = loaded
@@ -65,6 +70,14 @@ def test_changed_settings_are_used_and_told(file: File) -> None:
     Reload(node, file.read).reload()
     assert node.config.settings.transfers.max_uploads == 7
     assert node.changes() == [{"key": "transfers.max_uploads", "value": 7}]
+
+
+def test_blocklists_are_read_again_even_if_the_settings_cannot_be(file: File) -> None:
+    node: Any = Node(file.read({}))
+    Reload(node, file.read).reload()
+    file.write("[net")
+    Reload(node, file.read).reload()
+    assert node.lists_read == 2
 
 
 def test_run_time_changes_stay_on_top(file: File) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnutella.networks import Shares
 from gnutella.routing.hosts import (
     DEAD_S,
     FIRST_BACK_OFF_S,
@@ -139,6 +140,44 @@ def test_a_back_off_from_a_clock_that_was_wrong_ends() -> None:
     hosts.load([HostRow(*BAD, 100.0, 0.0, 1, False, None, 1e12)])
     assert hosts.choose(1, 100.0) == []
     assert hosts.choose(1, 100.0 + MAX_KEPT_BACK_OFF_S) == [BAD]
+
+
+def test_one_network_of_the_internet_has_a_bounded_part_of_it() -> None:
+    hosts = HostCache(max_hosts=100)
+    hosts.worked(Address("80.1.0.1", 6346), 1.0)
+    for number in range(50):
+        hosts.learn(Address(f"80.1.2.{number}", 6346), 2.0)
+        hosts.learn(host(number), 2.0)
+    held = {address for row in hosts.rows() if (address := Address(*row[:2])).host.startswith("80.")}
+    assert len(held) == 5 and Address("80.1.0.1", 6346) in held
+    assert len(hosts) == 55
+    hosts.forget(Address("80.1.0.1", 6346))
+    assert hosts.learn(Address("80.1.9.9", 6346), 3.0) and len(hosts) == 55
+
+
+def test_those_chosen_come_from_different_networks_as_long_as_there_are_some() -> None:
+    hosts = HostCache()
+    hosts.shares = Shares()
+    for number in range(9):
+        hosts.worked(Address(f"80.1.{number}.1", 6346), 100.0 + number)
+    for number in range(3):
+        hosts.learn(Address(f"9{number}.1.1.1", 6346), 1.0)
+    chosen = [address.host for address in hosts.choose(4, 200.0)]
+    assert chosen[0] == "80.1.8.1" and {one[:2] for one in chosen} == {"80", "90", "91", "92"}
+    assert "80" not in {one.host[:2] for one in hosts.choose(3, 200.0, beside=["80.1.77.1"])}
+    assert [one.host[:2] for one in hosts.choose(5, 200.0, beside=["80.1.77.1"])].count("80") == 2
+
+
+def test_hosts_that_are_refused_are_neither_learned_nor_kept() -> None:
+    hosts = HostCache()
+    hosts.learn(GOOD, 1.0)
+    hosts.learn(NEW, 1.0)
+    hosts.refuses = lambda name: name == GOOD.host
+    assert not hosts.learn(host(9)._replace(host=GOOD.host), 1.0)
+    assert hosts.forget_refused() == 1
+    hosts.worked(GOOD, 2.0)
+    hosts.load([HostRow(*GOOD, 1.0, 1.0, 0, True, None, 0.0)])
+    assert [Address(*row[:2]) for row in hosts.rows()] == [NEW]
 
 
 @given(st.lists(st.tuples(st.sampled_from(("learn", "worked", "failed", "forget")), st.integers(0, 30)), max_size=120))

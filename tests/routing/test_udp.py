@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnutella.networks import Shares
 from gnutella.protocol.addresses import decode_hosts, decode_hosts6, encode_hosts, encode_hosts6
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG, QUERY, encode_header, parse_header
@@ -176,6 +178,20 @@ def test_all_sources_together_get_no_more_than_the_cap() -> None:
         answered += len(sent(udp.receive(ping_datagram(SCP), source, n / 1000)))
     assert ANSWER_BURST <= answered <= ANSWER_BURST + 2 * ANSWERS_PER_S
     assert udp.counters.drops[DropReason.UDP_BUSY] == 2000 - answered
+
+
+def test_one_network_has_its_share_of_the_answers() -> None:
+    def refusals(hosts: list[str], shares: Shares) -> Counter[DropReason | None]:
+        limits = AnswerLimits(0.0)
+        limits.shares = shares
+        return Counter(limits.refusal(host, n / 50, packed=False, host=host) for n, host in enumerate(hosts))
+
+    of_24 = [f"85.1.2.{n}" for n in range(200)]
+    of_16 = [f"85.1.{n}.1" for n in range(200)]
+    assert refusals(of_24, Shares()) == {None: 50, DropReason.NETWORK_FULL: 150}
+    assert refusals(of_16, Shares()) == {None: 125, DropReason.NETWORK_FULL: 75}
+    assert refusals(of_24, Shares(counted="off")) == {None: 200}
+    assert refusals([f"85.{n}.1.1" for n in range(200)], Shares()) == {None: 200}
 
 
 def test_the_table_of_sources_is_bounded_and_forgets() -> None:

@@ -60,6 +60,17 @@ def test_slots_are_bounded_in_total_and_for_each_host() -> None:
     assert slots.take("c") is None and slots.taken == 3
 
 
+def test_one_network_has_its_share_of_the_slots() -> None:
+    slots = UploadSlots(20, 4)
+    assert [slots.take(f"80.1.2.{n}") for n in range(6)] == [None] * 6
+    assert slots.take("80.1.2.9") is DropReason.NETWORK_FULL
+    assert slots.take("192.168.1.9") is None
+    assert [slots.take(f"2600:1:2:3::{n}") for n in range(5)] == [None] * 4 + [DropReason.UPLOAD_PER_HOST]
+    slots.release("80.1.2.0")
+    slots.release("2600:1:2:3::99")
+    assert [slots.take("80.1.2.9"), slots.take("2600:1:2:3::4")] == [None, None]
+
+
 @given(st.integers(1, 10**6), st.lists(st.tuples(st.floats(0, 5), st.integers(0, 10**6)), max_size=30))
 def test_no_more_goes_than_rate_and_burst_allow(rate: int, asks: list[tuple[float, int]]) -> None:
     bucket, now, sent = TokenBucket(rate, 0.0), 0.0, 0
