@@ -48,15 +48,13 @@ class Face:
 
     @property
     def is_reachable(self) -> bool | None:
-        """Whether a peer has connected to us; None while nobody has tried, False when the settings say so."""
-        if self._node.config.settings.network.firewalled:
-            return False
-        return True if self._node.was_reached else None
+        """Whether others can connect to us; None while that is not known, False also when the settings say so."""
+        return self._node.standing.tcp
 
     @property
     def is_reachable_by_udp(self) -> bool | None:
-        """Whether a datagram came that we did not provoke; None while none has."""
-        return True if self._node.was_reached_by_udp else None
+        """Whether datagrams come through that we did not provoke; None while that is not known."""
+        return self._node.standing.udp
 
     def set_config(self, key: str, value: str) -> Awaitable[Row]:
         async def change() -> Row:

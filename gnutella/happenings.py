@@ -8,10 +8,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
+from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, PortReached, ReachabilityChanged
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Emit
-from gnutella.routing.events import HitReceived, HostLearned, MessageRefused, PushReceived
+from gnutella.routing.events import (
+    ConnectBackAsked,
+    HitReceived,
+    HostLearned,
+    MessageRefused,
+    PushReceived,
+    ReachLearned,
+)
 from gnutella.routing.seams import Shared
 from gnutella.routing.udp import SeenAs, UdpReached
 from gnutella.sharing.catalog import Catalog
@@ -35,11 +42,16 @@ class Happenings:
         match event:
             case HitReceived() if node.safety.takes_hit(event):
                 node.searches.hit_received(event)
+            case PortReached():
+                node.standing.reached(event.host)
+            case ConnectBackAsked():
+                node.standing.call_back(event)
+            case ReachLearned():
+                node.standing.learned()
             case PushReceived():
                 node.transfers.answer_push(event.push)
             case LinkOpened():
                 row = event.row
-                node.was_reached = node.was_reached or row["direction"] == "in"
                 journal.add(
                     "link_opened",
                     address=row["address"],
@@ -69,7 +81,8 @@ class Happenings:
                     detail=event.detail[:MAX_TEXT],
                 )
             case ReachabilityChanged():
-                self._reachability_changed()
+                node.standing.moved()
+                self.reachability_changed()
 
     def udp_event(self, event: object) -> None:
         """Events of gnutella.routing.udp; hosts that were learned go the way of all pongs."""
@@ -78,14 +91,15 @@ class Happenings:
             case HostLearned():
                 node.links.execute([Emit(event)])
             case UdpReached():
-                node.was_reached_by_udp = True
-                self._reachability_changed()
+                node.standing.reached(event.source.host, by_udp=True)
             case SeenAs():
                 if node.own_address.report(event.reporter, event.host):
                     node.router.self_changed()
-                    self._reachability_changed()
+                    node.standing.moved()
+                    self.reachability_changed()
 
-    def _reachability_changed(self) -> None:
+    def reachability_changed(self) -> None:
+        """Into the journal."""
         face = self._node.face
         self._node.journal.add("reachability_changed", tcp=face.is_reachable, udp=face.is_reachable_by_udp)
 

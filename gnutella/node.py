@@ -41,6 +41,7 @@ from gnutella.network.links import Links
 from gnutella.network.memory import Memory
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.own_words import OwnWords
+from gnutella.network.standing import Standing
 from gnutella.network.store import DirectoryLock, open_store
 from gnutella.network.tls import PeerTls
 from gnutella.network.transfers import Links as TransferLinks
@@ -82,10 +83,6 @@ class Node(Service):
         self.reactor = reactor
         self.started_at = 0.0
         self.is_ready = False
-        #: Whether a peer ever connected to us in this run.
-        self.was_reached = False
-        #: Whether a datagram came in this run that we did not provoke.
-        self.was_reached_by_udp = False
         settings = loaded.settings
         self.rng = random.Random(secrets.randbits(128))
         self.journal = Journal(reactor.seconds)
@@ -109,6 +106,7 @@ class Node(Service):
         # Made in _wire, once state.db has told who we are.
         self.router: Router
         self.links: Links
+        self.standing: Standing
         self.udp: Udp
         self.library: LibraryService
         self.transfers: Transfers
@@ -167,6 +165,7 @@ class Node(Service):
         self._stages.append(self._stop_links)
         await self.links.listen()
         self.udp.start(self.links.addresses)
+        self.standing.listen(self.udp.addresses[0].port if self.udp.addresses else None)
         self.links.start()
         self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
         self.journal.add(
@@ -211,7 +210,6 @@ class Node(Service):
             is_leaf=settings.network.role == "leaf",
             now=self.reactor.seconds(),
         )
-        self.router.self.is_firewalled = settings.network.firewalled
         self.router.self.reads_tls = settings.network.tls
         self.router.self.can_browse = True
         self.transfers = Transfers(
@@ -233,6 +231,7 @@ class Node(Service):
                 adopt=self._adopt,
                 find_sources=lambda sha1: self.searches.find_sources(sha1),
                 uploaded=self._uploaded,
+                busy=self._busy,
                 browse=lambda: browse_answer(self.library.catalog, self.router, self._address_for_pushes(), self.rng),
                 allow_private=settings.network.profile != "public",
                 dial_timeout_s=settings.network.dial_timeout_s,
@@ -265,6 +264,16 @@ class Node(Service):
             self.safety.gate,
         )
         self.safety.wire()
+        self.router.reach.has_hole = self.udp.has_hole
+        self.standing = Standing(
+            self.reactor.seconds,
+            settings.network,
+            self.router,
+            self.own_address,
+            self.dialler.connect,
+            self.udp.connect_back,
+            happenings.reachability_changed,
+        )
         self.searches = Searches(self, self.journal, self.reactor, self.rng, self._found_sources)
 
     def _became_ready(self) -> None:
@@ -361,6 +370,9 @@ class Node(Service):
         self.library.counts.count_upload(sha1)
         self.router.self.has_uploaded = True
 
+    def _busy(self, is_busy: bool) -> None:
+        self.router.self.is_busy = is_busy
+
     def _found_sources(self, hit: Hit) -> None:
         if hit.sha1 is not None:
             self.transfers.add_sources(hit.sha1, sources_of(hit))
@@ -375,7 +387,7 @@ class Node(Service):
         self.router.use_settings(settings.routing)
         self.library.use_settings(settings.sharing)
         self.transfers.apply(settings.transfers)
-        self.router.self.is_firewalled = settings.network.firewalled
+        self.standing.use_settings(settings.network)
         self.router.self_changed()
         if self._log_levels is not None:
             self._log_levels.use(settings.log)

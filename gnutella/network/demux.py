@@ -138,20 +138,33 @@ class FirstBytes(Protocol):
 
 
 class PeerPort(Factory):
-    """Makes a guarded FirstBytes for each connection to the peer port, within the bounds above."""
+    """Makes a guarded FirstBytes for each connection to the peer port, within the bounds above.
+
+    `reached` is told the IP of everybody who comes.
+    """
 
     noisy = False
 
-    def __init__(self, reactor: Any, doors: Doors, timeout_s: float, *, leaves: int = 0) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        doors: Doors,
+        timeout_s: float,
+        *,
+        leaves: int = 0,
+        reached: Callable[[str], None] = lambda host: None,
+    ) -> None:
         self._reactor = reactor
         self._doors = doors
         self._timeout_s = timeout_s
         self._more = max(0, leaves - LEAVES_WITHIN)
+        self._reached = reached
         self._guards: dict[Guard, str] = {}
         self._half_open: dict[Guard, str] = {}
 
     def buildProtocol(self, addr: IAddress | None) -> Guard | None:
         host = plain_host(getattr(addr, "host", ""))
+        self._reached(host)
         if self._doors.gate.refuses_connection(host):  # which counts it
             return None
         if (reason := self._no_room(host)) is not None:

@@ -36,6 +36,13 @@ class LinkFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class PortReached:
+    """Somebody at `host` connected to our port."""
+
+    host: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReachabilityChanged:
     """Peers agree on another address of ours; `host` is the new one."""
 

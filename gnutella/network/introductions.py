@@ -62,7 +62,7 @@ class Introductions:
         """What we say of ourselves to the peer of `link`; `links` are the open ones."""
         settings = self._settings
         is_leaf = settings.role == "leaf"
-        is_reachable = bool(self._ports.addresses) and not settings.firewalled
+        is_reachable = bool(self._ports.addresses) and not self._own.is_firewalled
         equals, leaves = _reached(links, is_leaf=False), _reached(links, is_leaf=True)
         return Offer(
             user_agent=self._user_agent,

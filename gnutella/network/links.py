@@ -23,7 +23,7 @@ from gnutella.network.admission import Admission
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
 from gnutella.network.dialling import Dialling
-from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
+from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, PortReached, ReachabilityChanged
 from gnutella.network.gate import Gate
 from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
@@ -95,7 +95,13 @@ class Links:
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
         doors = Doors(self._incoming, http, giv, tls_server, router.count_drop, self._gate)
-        self._port = PeerPort(reactor, doors, settings.handshake_timeout_s, leaves=settings.max_leaves)
+        self._port = PeerPort(
+            reactor,
+            doors,
+            settings.handshake_timeout_s,
+            leaves=settings.max_leaves,
+            reached=lambda host: emit(PortReached(host)),
+        )
         self._dirty: list[PeerLink] = []
         self._cork: Any = None
         self._ticks = LoopingCall(self._tick)

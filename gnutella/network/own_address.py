@@ -47,6 +47,8 @@ class OwnAddresses:
         self._candidate = ""
         self._reporters: set[str] = set()
         self.port: int | None = None
+        #: Nobody can connect to us, as far as is known: then no handshake says where (network.standing).
+        self.is_firewalled = settings.firewalled
 
     def __call__(self, link_host: str) -> Address:
         """The address for a peer that reaches us at `link_host`."""

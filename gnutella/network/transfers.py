@@ -65,7 +65,8 @@ class Links:
 
     `dial(address, protocol, timeout_s)` connects a protocol.  `send_push` routes a push, False if it cannot.  `own_address`
     is where pushed servents call us.  `find_sources(sha1)` asks the overlay; hits come back through `add_sources`.  `adopt`
-    gets each finished file (path, SHA-1, TTH), `uploaded` the SHA-1 of each file that somebody begins to fetch.
+    gets each finished file (path, SHA-1, TTH), `uploaded` the SHA-1 of each file that somebody begins to fetch, `busy` each
+    second whether all upload slots are taken.
     """
 
     catalog: Callable[[], Offers]
@@ -79,6 +80,7 @@ class Links:
     adopt: Callable[[str, bytes, bytes | None], object] = lambda path, sha1, tth: None
     find_sources: Callable[[bytes], object] = lambda sha1: None
     uploaded: Callable[[bytes], None] = lambda sha1: None
+    busy: Callable[[bool], None] = lambda is_busy: None
     browse: Callable[[], Iterable[bytes]] | None = None
     allow_private: bool = True
     dial_timeout_s: float = 10.0
@@ -204,6 +206,7 @@ class Transfers:
     def _tick(self) -> None:
         now = self._reactor.seconds()
         self.exchange.sweep()
+        self._links.busy(self.exchange.slots.is_full)
         self._givings.sweep()
         for run in list(self._runs.values()):
             if run.download.is_active:

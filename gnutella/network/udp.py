@@ -33,7 +33,7 @@ from gnutella.routing.udp import Datagrams, Needs, Tellable, UdpAction
 from gnutella.routing.udp_caches import UdpCaches
 from gnutella.settings import Settings
 from gnutella.settings_check import BUILT_IN
-from gnutella.units import Address, parse_address
+from gnutella.units import Address, Guid, parse_address
 
 TICK_S = 1.0
 #: Datagrams read are at most this long; longer ones are cut, and then are no whole message.
@@ -167,6 +167,14 @@ class Udp:
         self._network = settings.network
         if self.datagrams is not None:
             self.datagrams.use_shares(self._gate.shares)
+
+    def connect_back(self, to: Address, guid: Guid) -> None:
+        """Send a ping with that GUID: a peer wants to know whether it can be reached there."""
+        self._guarded(lambda udp: udp.connect_back(to, guid, self._clock()))
+
+    def has_hole(self, host: str) -> bool:
+        """Whether we sent something there lately, so that what comes from there may come through the hole that made."""
+        return self.datagrams is not None and self.datagrams.has_hole(host)
 
     @property
     def addresses(self) -> list[Address]:

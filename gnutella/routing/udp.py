@@ -46,6 +46,8 @@ MAX_PONGS_OF_CALL = 64
 #: Hosts that we sent something to: what they send within this time may have come through the hole that made in a router.
 PROVOKED_LIFE_S = 600.0
 MAX_PROVOKED = 4096
+#: Seconds between two UdpReached.
+REACHED_GAP_S = 30.0
 #: SCP flags (digest 3.3).
 SCP_ULTRAPEER, SCP_TLS, SCP_IPV6 = 0x01, 0x02, 0x04
 #: GGEP UP: its version; slots are told in one byte each.
@@ -147,7 +149,7 @@ class Datagrams:
         self._asked: Generations[Guid, _Asked] = Generations(MAX_ASKED, ASKED_LIFE_S, now)
         self._provoked: Generations[str, bool] = Generations(MAX_PROVOKED, PROVOKED_LIFE_S, now)
         self._calls = Calls(rng, now) if calls else None
-        self._was_reached = False
+        self._reached_at = float("-inf")
 
     def use_shares(self, shares: Shares) -> None:
         """Which part of our answers one network may have from now on."""
@@ -169,7 +171,7 @@ class Datagrams:
         if not is_plausible_peer(source, allow_private=self._allow_private):
             return self.refuse(DropReason.BOGUS_SOURCE)
         asked = self._asked.get(header.guid)
-        actions = self._note_reached(source) if not is_call and asked is None else []
+        actions = self._note_reached(source, now) if not is_call and asked is None else []
         if header.ttl + header.hops > HARD_MAX_TTL:
             return actions + self.refuse(DropReason.TTL_TOO_HIGH)
         payload = data[HEADER_SIZE:]
@@ -186,10 +188,14 @@ class Datagrams:
         self.counters.drops[reason] += 1
         return []
 
-    def _note_reached(self, source: Address) -> list[UdpAction]:
-        if self._was_reached or source.host in self._provoked:
+    def has_hole(self, host: str) -> bool:
+        """We sent something to that host lately."""
+        return host in self._provoked
+
+    def _note_reached(self, source: Address, now: float) -> list[UdpAction]:
+        if now - self._reached_at < REACHED_GAP_S or source.host in self._provoked:
             return []
-        self._was_reached = True
+        self._reached_at = now
         return [Emit(UdpReached(source))]
 
     # -- pings of others -----------------------------------------------------------------------------------------------
@@ -317,6 +323,10 @@ class Datagrams:
         if self._calls is not None and self._calls.due(now, wants_links=needs.links, is_lonely=needs.is_lonely):
             actions.append(self._sending(GROUP, self._asking(None, now), now))
         return actions
+
+    def connect_back(self, to: Address, guid: Guid, now: float) -> list[UdpAction]:
+        """A ping to a peer that asked for one over its link; its pong is not waited for."""
+        return [self._sending(to, encode_header(guid, PING, _ALIVE_TTL, 0, 0), now)]
 
     def resolved(self, host: str, now: float) -> None:
         """A cache's name means this address: what comes from there is no stranger's."""

@@ -159,12 +159,17 @@ class UploadSlots:
     _by_host: Counter[str] = field(default_factory=Counter)
     taken: int = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Nobody else gets one at present."""
+        return self.taken >= self.max_total
+
     def take(self, host: str) -> DropReason | None:
         """Take a slot, or the reason why there is none."""
         key = host_key(host)
         if self._by_host[key] >= self.max_per_host:
             return DropReason.UPLOAD_PER_HOST
-        if self.taken >= self.max_total:
+        if self.is_full:
             return DropReason.UPLOAD_SLOTS
         if self.shares.crowded(host, self._by_host.elements(), self.max_total, self.max_per_host) is not None:
             return DropReason.NETWORK_FULL

@@ -76,6 +76,7 @@ async def test_the_udp_port_has_the_number_of_the_tcp_port_and_answers_pings(
         assert pong.address == address_of(a) and pong.is_ultrapeer and pong.ggep is not None
         assert decode_hosts(pong.ggep.get("IP") or b"") == (Address(*asker.getsockname()),)
         assert a.face.status()["reachable"]["udp"] is True  # type: ignore[index]
+        await until(reactor, lambda: any(event.type == "reachability_changed" for event in a.journal.since(0)))
         (event,) = [event for event in a.journal.since(0) if event.type == "reachability_changed"]
         assert event.data == {"tcp": None, "udp": True}
         assert {check["name"]: check["ok"] for check in await a.face.checks()}["UDP port"] is True
