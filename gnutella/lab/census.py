@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from gnutella.control.table import Column
@@ -30,18 +30,25 @@ COLUMNS = (
 def census(net: Network) -> dict[str, Any]:
     """A row of the present."""
     running = [node for node in net.nodes.values() if node.is_up]
-    leaves = [node for node in running if node.is_leaf]
-    core = [node for node in running if not node.is_leaf]
-    links = [len(ultrapeers_of(leaf)) for leaf in leaves]
+    leaves = {node.name for node in running if node.is_leaf}
+    return row_of(
+        round(net.clock.now, 6), leaves, {node.name: [other.name for other in ultrapeers_of(node)] for node in running}
+    )
+
+
+def row_of(at_s: float, leaves: Collection[str], ultrapeers: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """A row, from the names of the running leaves, and for each running node those of the ultrapeers it is linked with."""
+    links = [len(ultrapeers[leaf]) for leaf in leaves]
+    core = [name for name in ultrapeers if name not in leaves]
     return {
-        "at_s": round(net.clock.now, 6),
+        "at_s": at_s,
         "ultrapeers": len(core),
         "leaves": len(leaves),
         "linked": _share(links, 1),
         "well_linked": _share(links, WELL_LINKED),
         "leaf_links": mean(links),
-        "core_links": mean([len(ultrapeers_of(node)) for node in core]),
-        "parts": _parts(core) + links.count(0),
+        "core_links": mean([len(ultrapeers[name]) for name in core]),
+        "parts": _parts(core, ultrapeers) + links.count(0),
     }
 
 
@@ -64,7 +71,7 @@ def _share(links: list[int], least: int) -> float:
     return mean([count >= least for count in links]) if links else 1.0
 
 
-def _parts(core: list[LabNode]) -> int:
-    place = {node.name: number for number, node in enumerate(core)}
-    pairs = [(place[node.name], place[other.name]) for node in core for other in ultrapeers_of(node)]
+def _parts(core: Sequence[str], ultrapeers: Mapping[str, Sequence[str]]) -> int:
+    place = {name: number for number, name in enumerate(core)}
+    pairs = [(place[name], place[other]) for name in core for other in ultrapeers[name]]
     return len(parts(len(core), pairs))

@@ -61,7 +61,7 @@ def run_command(words: list[str]) -> int:
     if given.live:
         from gnutella.lab.live import run_live
 
-        outcome = run_live(scenario, given.seed)
+        outcome = run_live(scenario, given.seed, given.file)
     else:
         from gnutella.lab.runner import build
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from gnutella.errors import RemoteViolation
 from gnutella.lab import chance
-from gnutella.lab.content import content_of
+from gnutella.lab.content import Content, content_of
 from gnutella.lab.disk import Disk, DiskFile
-from gnutella.lab.stream import Line
+from gnutella.lab.stream import Fault, Line
 from gnutella.lab.uploads import Callee, answer_push
 from gnutella.lab.watch import InvariantBroken
 from gnutella.protocol.http import HeadReader, ResponseHead, Span, format_head, format_range, read_response
@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 #: Bytes of one request, and of the planner's leaf.
 PIECE = 65_536
-#: How long hits are waited for, and how often sources are looked after.
-SEARCH_S = 3.0
+#: How often sources are looked after.
 SWEEP_S = 1.0
 #: Sources used at a time, and how long a push may take: defaults of [transfers].
 MAX_SOURCES = 8
@@ -98,6 +97,8 @@ class Downloads:
         self._pending: dict[str, PendingPushes[tuple[Download, Source]]] = {}
         self._limits: dict[str, PushLimits] = {}
         self._disks: dict[str, Disk] = {}
+        #: Faults that wait for a transfer: (from, to) -> them.
+        self._faults: dict[tuple[str, str], list[Fault]] = {}
         net.push_received = self.push_received
         net.went_down = self.went_down
         net.came_up = self.came_up
@@ -170,7 +171,19 @@ class Downloads:
 
     def dial(self, node: LabNode, peer: LabNode) -> End | None:
         """A connection for a transfer; None when the peer cannot be reached."""
-        return self.net.call(node, peer, self._line, lambda end: Callee(self, end))
+        end = self.net.call(node, peer, self._line, lambda end: Callee(self, end))
+        for side in (end, end.peer) if end is not None else ():
+            for fault in self._faults.pop((side.node.name, side.peer.node.name), []):
+                self.net.add_fault(side, fault)
+        return end
+
+    def strike(self, sender: LabNode, receiver: LabNode, fault: Fault) -> None:
+        """Let a fault strike what one sends to the other over a connection of a transfer: one that is open, else the next."""
+        found = [end for end in sender.opening.values() if end.peer.node is receiver and end.is_transfer]
+        for end in found:
+            self.net.add_fault(end, fault)
+        if not found:
+            self._faults.setdefault((sender.name, receiver.name), []).append(fault)
 
     # -- sources -------------------------------------------------------------------------------------------------------
 
@@ -265,6 +278,13 @@ class Downloads:
             return
         self._check_whole(download)
         self._end(download, "done", "")
+        self._offer(download)
+
+    def _offer(self, download: Download) -> None:
+        """What is whole is shared from now on, as [sharing] share_incoming has it; unless the node had it already."""
+        node, hit = download.node, download.hit
+        if node.catalog.by_sha1(download.sha1) is None:
+            self.net.publish(node, [Content(hit.name, hit.size, download.sha1).shared(1)])
 
     def _check_whole(self, download: Download) -> None:
         if bytes(download.file.content) != content_of(download.hit.name, download.hit.size):

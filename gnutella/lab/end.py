@@ -48,6 +48,8 @@ class End:
     #: Bytes on the way to this side may have been changed, or are not those of a servent.
     is_damaged: bool = False
     is_foreign: bool = False
+    #: No link: a connection of a download.
+    is_transfer: bool = False
     peer: End = None  # type: ignore[assignment]
 
     def join(self, other: End) -> None:

@@ -1,99 +1,156 @@
 """A scenario with real servents: one process each, real links on loopback ports, the clock on the wall.
 
-What a scenario of virtual time can do and this cannot: latencies, losses, partitions, faults, churn and other strategies than
-flooding; such a scenario is refused.  Messages are counted from the traces that the servents keep of all queries.  Processes
-are children of a nursery (nursery.py), which ends them all however this program ends.
+    outcome = run_live(load("twenty.toml"))
+
+It does what the run in virtual time (runner.py) does, as far as real servents can; `refusals` names what they cannot.  Messages
+are counted from the traces that the servents keep of all queries.  The run ends when all that was asked for has come, or its
+time is over.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, ClassVar
 
-from gnutella.control.client import NodeClient
 from gnutella.errors import UserError
 from gnutella.lab import chance
 from gnutella.lab import scenario as s
+from gnutella.lab.census import missed
 from gnutella.lab.content import Content
 from gnutella.lab.layout import Layout
-from gnutella.lab.live_nodes import LiveNode, Nursery
-from gnutella.lab.live_search import LiveSearch, finish, wait_for
-from gnutella.lab.outcome import Outcome, gini, judge, mean, percentile
+from gnutella.lab.live_count import census_of, question_row, steps_of, totals_of, traffic_of, values_of
+from gnutella.lab.live_download import LiveDownload
+from gnutella.lab.live_net import LiveNet
+from gnutella.lab.live_nodes import LiveNode
+from gnutella.lab.live_search import LiveSearch, Reading
+from gnutella.lab.outcome import Outcome, average, judge
+from gnutella.lab.places import Fault
 from gnutella.protocol.query import normalise_text
-from gnutella.protocol.urn import parse_urn
 from gnutella.sharing.catalog import Catalog
 
 #: How long a query waits for hits if the scenario does not say.
 WAIT_S = 2.0
 #: Seconds beyond its waiting that a search may take to end.
 PATIENCE_S = 15.0
-_KINDS = (s.Query, s.Publish, s.Join, s.Leave, s.Kill)
+#: Nodes that a coming node tries before it gives up on a link.
+MAX_TRIES = 10
+#: Files that one node may answer a query with.
+_MAX_ANSWERED = 64
 
 
-def run_live(scenario: s.Scenario, seed: int | None = None) -> Outcome:
-    """The whole run.  UserError for what cannot be run live, and for servents that do not come up."""
-    unable = sorted({type(action).__name__.lower() for action in scenario.action if not isinstance(action, _KINDS)})
-    if unable or scenario.strategy != "flooding":
-        raise UserError("this scenario cannot be run with --live", f"it uses {', '.join(unable) or scenario.strategy}")
-    with tempfile.TemporaryDirectory(prefix="gnutella-lab-") as directory:
-        run = LiveRun(scenario, scenario.seed if seed is None else seed, Path(directory))
-        with run.nursery:
-            return run.play()
+def refusals(scenario: s.Scenario) -> Iterator[Fault]:
+    """What of a scenario real servents cannot do, each with its place in the file."""
+    if scenario.strategy != "flooding":
+        what = f"strategy = {scenario.strategy!r} exists in virtual time only: real servents flood"
+        yield Fault(("strategy",), what, "leave it out, or run without --live")
+    if scenario.links.kept:
+        what = "kept = true is for virtual time: nodes of a live run keep the links that the scenario gives them"
+        yield Fault(("links", "kept"), what, "give a topology, or run without --live")
+    for number, action in enumerate(scenario.action):
+        place = ("action", number)
+        if isinstance(action, s.Disk):
+            what = f"do = 'disk' at {action.at_s:g} s: the disk of a real process cannot be made full or slow"
+            yield Fault((*place, "do"), what, "leave the action out, or run without --live")
+        if isinstance(action, s.Query) and action.ttl is not None:
+            what = f"ttl = {action.ttl}: a real servent's search has the TTL of its setting"
+            yield Fault((*place, "ttl"), what, "set query_ttl of the node before, or run without --live")
+
+
+def run_live(scenario: s.Scenario, seed: int | None = None, path: str | os.PathLike[str] | None = None) -> Outcome:
+    """The whole run.  UserError: 78 for what cannot be run live (told with the line of `path`), 75 for servents that fail."""
+    for fault in refusals(scenario):
+        where = f"{s.place_in(path, fault)}: " if path is not None else ""
+        raise UserError(f"{where}this scenario cannot be run with --live: {fault}", fault.fix, os.EX_CONFIG)
+    run = LiveRun(scenario, scenario.seed if seed is None else seed)
+    with run.net:
+        return run.play()
 
 
 class LiveRun:
-    """One run of one scenario."""
+    """One run of one scenario; enter its `net` first."""
 
-    def __init__(self, scenario: s.Scenario, seed: int, directory: Path) -> None:
+    def __init__(self, scenario: s.Scenario, seed: int, directory: Path | None = None) -> None:
         self.scenario = scenario
         self.seed = seed
         self.layout = Layout(scenario, seed)
-        self.nursery = Nursery(directory, scenario.routing)
-        self.nodes: dict[str, LiveNode] = {}
+        self.net = LiveNet(scenario.routing, self.layout.line(None), directory)
         self.up_s = 0.0
+        self.failures: list[str] = []
+        self.censuses: list[dict[str, Any]] = []
         self._rng = chance.source(seed, "actions")
+        self._reading = Reading()
+        self._reading.often.append(self._look)
         self._asked: list[tuple[s.Query, LiveNode, str, int, LiveSearch]] = []
+        self._downloads: list[LiveDownload] = []
+        self._zero = 0.0
+        self._planned = 0
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
 
     def play(self) -> Outcome:
         """Start everything, do what is planned, count."""
         started = time.monotonic()
-        self._start()
+        self.start()
         self.up_s = time.monotonic() - started
-        zero = time.monotonic()
-        steps: list[tuple[float, int, s.AnyAction]] = []
-        for number, action in enumerate(self.scenario.action):
-            times = action.times if isinstance(action, s.Query) else 1
-            every = action.every_s if isinstance(action, s.Query) else 0.0
-            steps += [(action.at_s + every * time_, number, action) for time_ in range(times)]
-        for at, _, action in sorted(steps, key=lambda step: step[:2]):
-            wait_for([search for *_, search in self._asked], zero + at)
-            self._DO[type(action)](self, action)
+        self._zero = time.monotonic()
+        for action in self.scenario.action:
+            self._plan(action)
+        while self._heap:
+            at, _, call, arguments = heappop(self._heap)
+            self._reading.wait_until(self._zero + at)
+            call(*arguments)
+        self._finish()
+        return self._outcome(time.monotonic() - self._zero)
+
+    def _finish(self) -> None:
+        reading = self._reading
         longest = max((action.wait_s or WAIT_S for action, *_ in self._asked), default=0.0)
-        finish([search for *_, search in self._asked], longest + PATIENCE_S)
-        return self._outcome(time.monotonic() - zero)
+        reading.finish(lambda: all(search.is_over for *_, search in self._asked), longest + PATIENCE_S, "search")
+        longest = max((download.within_s for download in self._downloads), default=0.0)
+        reading.finish(lambda: all(one.is_ended for one in self._downloads), longest + PATIENCE_S, "download")
+        for download in self._downloads:
+            self.failures += download.failures()
 
     # -- the start -----------------------------------------------------------------------------------------------------
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """All servents, and all links."""
+        net = self.net
         for table, files in zip(self.layout.nodes(), self.layout.files(), strict=True):
-            self._launch(table.name, files, firewalled=table.firewalled)
-        nodes = list(self.nodes.values())
-        for node in nodes:
-            node.wait_ready()
-        for one, other, _ in self.layout.pairs():
-            if nodes[other].is_firewalled:
-                one, other = other, one
-            nodes[one].connect(nodes[other])
+            net.add(table.name, files, role=table.role, is_firewalled=table.firewalled, nat=table.nat)
+        nodes = list(net.nodes.values())
+        net.settle(nodes)
+        for one, other, link in self.layout.pairs():
+            self._connect(nodes[one], nodes[other], link)
 
-    def _launch(self, name: str, files: list[Content], *, firewalled: bool) -> LiveNode:
-        node = self.nodes[name] = self.nursery.launch(name, files, firewalled=firewalled)
-        return node
+    def _connect(self, one: LiveNode, other: LiveNode, link: s.Link | None) -> bool:
+        """A link; the one that can be dialled is dialled."""
+        if other.is_firewalled and not (other.nat and other.nat == one.nat):
+            one, other = other, one
+        line = self.layout.line(link)
+        return one.is_up and other.is_up and self.net.link(one, other, line)
 
     # -- what happens --------------------------------------------------------------------------------------------------
+
+    def _at(self, at: float, call: Callable[..., None], *arguments: Any) -> None:
+        self._planned += 1
+        heappush(self._heap, (at, self._planned, call, arguments))
+
+    def _plan(self, action: s.AnyAction) -> None:
+        times = action.times if isinstance(action, s.Query) else 1
+        every = action.every_s if isinstance(action, s.Query) else 0.0
+        for number in range(times):
+            self._at(action.at_s + every * number, self._DO[type(action)], self, action)
+
+    def _now(self) -> float:
+        return time.monotonic() - self._zero
+
+    def _look(self) -> None:
+        for download in self._downloads:
+            download.look()
 
     def _query(self, action: s.Query) -> None:
         node = self._node(action.asker)
@@ -102,167 +159,187 @@ class LiveRun:
             return
         words = normalise_text(query.full_text) or " ".join(query.urns)
         payload = query.encode()
-        others = [other for other in self.nodes.values() if other.is_up and other is not node]
-        expected = sum(len(Catalog.build(other.shared()).answer(payload, 64)) for other in others)
-        search = LiveSearch(node.socket_path, words, action.wait_s or WAIT_S)
+        others = [other for other in self.net.running() if other is not node]
+        expected = sum(len(Catalog.build(other.shared()).answer(payload, _MAX_ANSWERED)) for other in others)
+        search = LiveSearch(node, words, action.wait_s or WAIT_S)
+        self._reading.searches.append(search)
         self._asked.append((action, node, words, expected, search))
 
+    def _download(self, action: s.Download) -> None:
+        node = self._node(action.node)
+        if node is None:
+            self.failures.append(f"download of {action.text!r}: {action.node} does not run")
+            return
+        download = LiveDownload(node, action.text, action.within_s, action.search_s)
+        self._downloads.append(download)
+        self._reading.searches.append(download)
+
     def _node(self, name: str) -> LiveNode | None:
-        running = [node for node in self.nodes.values() if node.is_up]
+        running = self.net.running()
         if name == "*":
             return chance.pick(self._rng, running) if running else None
-        node = self.nodes.get(name)
+        node = self.net.nodes.get(name)
         return node if node is not None and node.is_up else None
 
     def _publish(self, action: s.Publish) -> None:
         node = self._node(action.node)
         if node is not None:
-            node.share([Content.of(name) for name in action.files])
-            node.ask("share rescan")
-            node.wait_ready()
+            self.net.publish(node, [Content.of(name) for name in action.files])
 
     def _join(self, action: s.Join) -> None:
-        known = self.nodes.get(action.node)
-        if known is not None and known.is_up:
+        net, node = self.net, self.net.nodes.get(action.node)
+        if node is None:
+            files = [Content.of(name) for name in action.files]
+            node = net.add(action.node, files, is_firewalled=action.firewalled, nat=action.nat)
+            net.settle([node])
+        elif node.is_up:
             return
-        files = known.files if known is not None else [Content.of(name) for name in action.files]
-        node = self._launch(action.node, files, firewalled=action.firewalled)
-        node.wait_ready()
-        running = [peer for peer in self.nodes.values() if peer.is_up and peer is not node and not peer.is_firewalled]
-        if isinstance(action.links, tuple):
-            peers = [self.nodes[name] for name in action.links]
         else:
-            peers = chance.choose(self._rng, running, action.links)
-        for peer in peers:
-            node.connect(peer)
+            net.revive(node)
+        if isinstance(action.links, tuple):
+            for name in action.links:
+                self._connect(node, net.nodes[name], None)
+        else:
+            self._find_links(node, action.links)
 
-    def _end(self, action: s.Leave | s.Kill) -> None:
+    def _find_links(self, node: LiveNode, count: int) -> None:
+        """Dial nodes that run, as a bootstrap service would name them."""
+        running = [peer for peer in self.net.running() if peer is not node and peer.role != "leaf"]
+        opened = 0
+        for peer in chance.choose(self._rng, running, count + MAX_TRIES):
+            if opened >= count:
+                return
+            opened += not peer.is_firewalled and self.net.link(node, peer, self.layout.line(None))
+
+    def _leave(self, action: s.Leave) -> None:
         node = self._node(action.node)
         if node is not None:
-            self.nursery.end(node, is_killed=isinstance(action, s.Kill))
+            self.net.end(node, is_killed=False)
+
+    def _kill(self, action: s.Kill) -> None:
+        named = self._node(action.node) if action.node else None
+        for node in self._share(action) if not action.node else [] if named is None else [named]:
+            self.net.end(node, is_killed=True, is_power_failure=action.power_failure)
+
+    def _share(self, action: s.Kill) -> list[LiveNode]:
+        """That share of the running nodes of a role."""
+        running = self.net.running()
+        of_role = [n for n in running if action.role == "any" or (n.role == "leaf") == (action.role == "leaf")]
+        return chance.choose(self._rng, of_role, round(action.share * len(of_role)))
+
+    def _census(self, action: s.Census) -> None:
+        row = census_of(self.net.running(), round(self._now(), 3))
+        self.censuses.append(row)
+        self.failures += missed(action.expect, row)
+
+    def _partition(self, action: s.Partition) -> None:
+        groups: Sequence[Iterable[str]] = action.groups
+        if not groups:
+            names = list(self.net.nodes)
+            groups = [chance.choose(self._rng, names, len(names) // 2)]
+        self.net.partition(groups)
+
+    def _heal(self, action: s.Heal) -> None:
+        self.net.heal()
+
+    def _set(self, action: s.Set) -> None:
+        nodes = list(self.net.nodes.values()) if action.node == "*" else [self.net.nodes[action.node]]
+        for node in nodes:
+            self.net.change(node, action.key, action.value)
+
+    def _fault(self, action: s.Fault) -> None:
+        sender, receiver = action.between
+        struck = self.net.fronts.fault(sender, receiver, action.kind, action.at_byte, action.seconds, action.on)
+        if not struck and action.on == "link":
+            self.failures.append(no_link(action))
+
+    def _churn(self, action: s.Churn) -> None:
+        until = self.scenario.end_s if action.until_s is None else action.until_s
+        names = chance.choose(self._rng, list(self.net.nodes), round(action.share * len(self.net.nodes)))
+        for name in names:
+            self._soon(chance.exponential(self._rng, action.mean_up_s), self._go, self.net.nodes[name], action, until)
+
+    def _soon(
+        self, delay_s: float, call: Callable[..., None], node: LiveNode, action: s.Churn, until: float, *more: Any
+    ) -> None:
+        """The next turn of a node that comes and goes, unless it is after the end of that."""
+        at = self._now() + delay_s
+        if at < until:
+            self._at(at, call, node, action, until, *more)
+
+    def _go(self, node: LiveNode, action: s.Churn, until: float) -> None:
+        if not node.is_up:
+            return
+        links = max(1, len(node.ask("peers")))
+        self.net.end(node, is_killed=chance.pick(self._rng, (True, False)))
+        self._soon(chance.exponential(self._rng, action.mean_down_s), self._come, node, action, until, links)
+
+    def _come(self, node: LiveNode, action: s.Churn, until: float, links: int) -> None:
+        if node.is_up:
+            return
+        self.net.revive(node)
+        self._find_links(node, links)
+        self._soon(chance.exponential(self._rng, action.mean_up_s), self._go, node, action, until)
 
     _DO: ClassVar[dict[type, Callable[..., None]]] = {
         s.Query: _query,
+        s.Download: _download,
         s.Publish: _publish,
         s.Join: _join,
-        s.Leave: _end,
-        s.Kill: _end,
+        s.Leave: _leave,
+        s.Kill: _kill,
+        s.Partition: _partition,
+        s.Heal: _heal,
+        s.Set: _set,
+        s.Fault: _fault,
+        s.Churn: _churn,
+        s.Census: _census,
     }
 
     # -- what came of it -----------------------------------------------------------------------------------------------
 
     def _outcome(self, lasted_s: float) -> Outcome:
         rows, failures = [], []
-        by_address = {node.address: node.name for node in self.nodes.values()}
-        steps = self._steps([search.guid for *_, search in self._asked])
+        by_address = {node.address: node.name for node in self.net.nodes.values()}
+        running = self.net.running()
+        steps = steps_of(running, [search.guid for *_, search in self._asked])
         for action, node, words, expected, search in self._asked:
-            row = _row(node.name, words, expected, search, by_address, steps.get(search.guid, {}))
+            own = steps.get(search.guid, {})
+            row = question_row(node.name, words, expected, search, by_address, own, search.asked_at - self._zero)
             rows.append(row)
-            if search.error:
+            if search.error and not search.is_cut_off:
                 failures.append(f"query {words!r} of {node.name}: {search.error}")
+            label = f"query {words!r} of {node.name} at {row['asked_s']:g} s"
             if action.expect is not None:
-                failures += judge(action.expect, _values(row), f"query {words!r} of {node.name}")
-        latencies = [row["first_hit_ms"] for row in rows if row["first_hit_ms"] is not None]
-        totals: dict[str, Any] = {
-            "nodes": len(self.nodes),
+                failures += judge(action.expect, values_of(row), label)
+        failures += average([values_of(row) for row in rows], self.scenario.expect)
+        failures += self._averages(rows)
+        totals = {
+            "nodes": len(self.net.nodes),
             "virtual_s": round(lasted_s, 3),
             "up_s": round(self.up_s, 3),
-            "queries": len(rows),
-            "answered": sum(row["found"] > 0 for row in rows),
-            "recall": mean([row["recall"] for row in rows]),
-            "messages_per_query": mean([row["messages"] for row in rows]),
-            "hit_messages_per_query": mean([row["hit_messages"] for row in rows]),
-            "latency_ms": {f"p{int(100 * share)}": percentile(latencies, share) for share in (0.5, 0.9, 0.99)},
-            **self._traffic(),
+            **totals_of(rows),
+            **traffic_of(running),
         }
         never = set(self.scenario.never)
         failures += [f"never: {label} occurred {n} times" for label, n in totals["drops"].items() if label in never]
-        return Outcome(self.scenario, self.seed, rows, [], totals, failures, "live")
+        downloads = [download.shown() for download in self._downloads]
+        failures += self.failures
+        return Outcome(self.scenario, self.seed, rows, downloads, totals, failures, "live", self.censuses)
 
-    def _steps(self, guids: list[str]) -> dict[str, dict[str, int]]:
-        """GUID -> how often each kind of step was noted, over all nodes that run."""
-        counts: dict[str, dict[str, int]] = {guid: {} for guid in guids if guid}
-        for node in self.nodes.values():
-            if not node.is_up:
-                continue
-            with NodeClient(node.socket_path) as client:
-                for guid, count in counts.items():
-                    try:
-                        for row in client.rows(f"trace {guid}"):
-                            step = str(row.get("step"))
-                            if step.startswith("answered "):
-                                count["files"] = count.get("files", 0) + int(step.split()[1])
-                                step = "answered"
-                            count[step] = count.get(step, 0) + 1
-                    except UserError:
-                        continue  # The query never came to this node.
-        return counts
-
-    def _traffic(self) -> dict[str, Any]:
-        load: list[int] = []
-        drops: dict[str, int] = {}
-        kinds: dict[str, int] = {}
-        for node in self.nodes.values():
-            if not node.is_up:
-                continue
-            received = 0
-            for key, value in node.status()["traffic"].items():
-                if key.startswith("messages_rx_"):
-                    kind = key.removeprefix("messages_rx_")
-                    kinds[kind] = kinds.get(kind, 0) + value
-                    received += value
-                elif key.startswith("dropped_"):
-                    reason = key.removeprefix("dropped_")
-                    drops[reason] = drops.get(reason, 0) + value
-            load.append(received)
-        return {
-            "load_mean": mean(load),
-            "load_max": max(load, default=0),
-            "load_gini": gini(load),
-            "messages_by_kind": kinds,
-            "drops": drops,
-        }
+    def _averages(self, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+        """What must come of the questions of one action on average."""
+        for action in self.scenario.action:
+            if isinstance(action, s.Query) and action.on_average is not None:
+                own = [row for (asked, *_), row in zip(self._asked, rows, strict=True) if asked is action]
+                yield from average(
+                    [values_of(row) for row in own], action.on_average, f"on average from {action.at_s:g} s on"
+                )
 
 
-def _row(
-    asker: str, words: str, expected: int, search: LiveSearch, names: dict[str, str], steps: dict[str, int]
-) -> dict[str, Any]:
-    """`search` shows a file when its first source comes; the further ones are counted by the traces.
-
-    When as many hits came as nodes answered, all their files came; else at least one with each.
-    """
-    holdings = set()
-    for row in search.rows:
-        for source in row["sources"]:
-            sha1 = parse_urn(row["urn"]).sha1 if row.get("urn") else None
-            holdings.add((names.get(source["address"], source["address"]), sha1 or row["name"].encode()))
-    came, answers = steps.get("hit arrived from", 0), steps.get("answered", 0)
-    found = max(len(holdings), steps.get("files", 0) if came >= answers else came)
-    return {
-        "query": words,
-        "found": found,
-        "expected": expected,
-        "messages": steps.get("forwarded to", 0),
-        "first_hit_ms": None if search.first_at is None else round((search.first_at - search.asked_at) * 1000, 3),
-        "hops": min((int(row["hops"]) for row in search.rows), default=None),
-        "from": asker,
-        "recall": round(found / expected, 6) if expected else 1.0,
-        "hit_messages": steps.get("hit back to", 0)
-        + sum(n for step, n in steps.items() if step.startswith("answered")),
-        "reached": steps.get("received from", 0),
-        "asked_s": None,
-    }
-
-
-def _values(row: dict[str, Any]) -> dict[str, float | None]:
-    return {
-        "hits": row["found"],
-        "recall": row["recall"],
-        "latency_ms": row["first_hit_ms"],
-        "messages": row["messages"],
-        "hops": row["hops"],
-        "reached": row["reached"],
-    }
+def no_link(action: s.Fault) -> str:
+    """A line for a fault that struck nothing."""
+    return f"fault at {action.at_s:g} s: there is no link between {action.between[0]} and {action.between[1]}"
 
 
 def is_running(process: int) -> bool:

@@ -24,19 +24,38 @@ UP_S = 60.0
 POLL_S = 0.03
 #: Seconds that the nursery has to end all its children before it is killed; it waits up to 6 s for them.
 END_S = 20.0
+#: What only this node has; the rest comes from the environment and the options.
+_SETTINGS = """\
+[network]
+advertise = "{node.address}"
+firewalled = {firewalled}
+role = "{role}"
+"""
+
+
+def _words(node: LiveNode) -> dict[str, str]:
+    """Values of the settings file."""
+    roles = {"leaf": "leaf", "ultrapeer": "ultrapeer"}
+    return {"firewalled": "true" if node.is_firewalled else "false", "role": roles.get(node.role, "auto")}
 
 
 class LiveNode:
-    """One servent: its directory, its process, what it shares."""
+    """One servent: its directory, its process, what it shares.  `address` is its front's, which the others know it by."""
 
-    def __init__(self, name: str, directory: Path, process: int, files: list[Content], *, firewalled: bool) -> None:
+    def __init__(self, name: str, directory: Path, front: int) -> None:
         self.name = name
         self.directory = directory
-        self.process = process
-        self.files = files
-        self.is_firewalled = firewalled
-        self.is_up = True
-        self.address = ""
+        self.front = front
+        self.address = f"127.0.0.1:{front}"
+        self.process = 0
+        self.behind = 0
+        self.files: list[Content] = []
+        self.is_firewalled = False
+        self.nat = ""
+        self.role = "peer"
+        self.is_up = False
+        #: How often it was started.
+        self.starts = 0
         self.socket_path = str(directory / "control.sock")
 
     def ask(self, line: str) -> list[dict[str, Any]]:
@@ -58,7 +77,7 @@ class LiveNode:
                 except UserError:
                     status = {}
                 if status.get("ready") and status["shared"]["files"] >= len(self.files):
-                    self.address = str(status["listen"][0])
+                    self.behind = int(str(status["listen"][0]).rpartition(":")[2])
                     return
             time.sleep(POLL_S)
         log = (self.directory / "log").read_text("utf-8", "replace")[-500:] if (self.directory / "log").exists() else ""
@@ -82,10 +101,9 @@ class LiveNode:
 class Nursery:
     """The process that starts the servents; leaving its context ends them all."""
 
-    def __init__(self, directory: Path, routing: RoutingSettings) -> None:
-        self._directory = directory
+    def __init__(self, routing: RoutingSettings) -> None:
         self._routing = routing
-        self._nodes: list[LiveNode] = []
+        self._started: list[int] = []
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Nursery:
@@ -125,17 +143,17 @@ class Nursery:
             "GNUTELLA_SHARING_RESCAN_S": "0",
         }
 
-    def launch(self, name: str, files: list[Content], *, firewalled: bool) -> LiveNode:
-        """Start a servent; it is not ready yet."""
-        directory = self._directory / name
+    def launch(self, node: LiveNode) -> None:
+        """Start its servent; it is not ready yet."""
+        directory = node.directory
         (directory / "share").mkdir(parents=True, exist_ok=True)
+        (directory / "gnutella.toml").write_text(_SETTINGS.format(node=node, **_words(node)), encoding="utf-8")
         options = ["--dir", str(directory), "--listen", "tcp:0:interface=127.0.0.1", "--profile", "loopback"]
         options += ["--console", "off", "--share", str(directory / "share")]
-        node = LiveNode(name, directory, 0, [], firewalled=firewalled)
-        node.share(files)
         node.process = self._order(options)
-        self._nodes.append(node)
-        return node
+        node.is_up = True
+        node.starts += 1
+        self._started.append(node.process)
 
     def end(self, node: LiveNode, *, is_killed: bool) -> None:
         """The servent's process ends: killed, or asked to stop."""
@@ -144,7 +162,7 @@ class Nursery:
 
     def processes(self) -> list[int]:
         """Ids of all that were ever started, the nursery's own first."""
-        return [*([self._process.pid] if self._process else []), *(node.process for node in self._nodes)]
+        return [*([self._process.pid] if self._process else []), *self._started]
 
     def _order(self, order: list[Any]) -> int:
         process = self._process

@@ -6,13 +6,16 @@ import json
 import re
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gnutella.control.client import connect
 from gnutella.errors import UserError
+from gnutella.lab.live_nodes import LiveNode
 
 _CHUNK = 65_536
+#: Seconds that are waited for bytes at a time.
+STEP_S = 0.1
 #: A search without hits names its GUID in the hint of its reply.
 _GUID = re.compile(r"\b[0-9a-f]{32}\b")
 
@@ -20,18 +23,25 @@ _GUID = re.compile(r"\b[0-9a-f]{32}\b")
 class LiveSearch:
     """One search of one node; `rows` and `first_at` (monotonic seconds) grow with `poll`."""
 
-    def __init__(self, path: str, words: str, wait_s: float) -> None:
+    def __init__(self, node: LiveNode, words: str, wait_s: float) -> None:
+        self.node = node
         self.rows: list[dict[str, Any]] = []
         self.first_at: float | None = None
         self.guid = ""
         self.error = ""
         self.is_over = False
+        self._starts = node.starts
         self._replies = 0
         self._buffer = b""
-        self._socket = connect(path)
+        self._socket = connect(node.socket_path)
         self._socket.setblocking(False)
         self.asked_at = time.monotonic()
         self._socket.sendall(f"mode machine\nsearch {words} --wait {wait_s:g}\n".encode())
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the servent that asked has gone since, and its answers with it."""
+        return not self.node.is_up or self.node.starts != self._starts
 
     def fileno(self) -> int:
         """For select."""
@@ -76,24 +86,30 @@ class LiveSearch:
         self._socket.close()
 
 
-def wait_for(searches: Sequence[LiveSearch], until: float) -> None:
-    """Read from all of them until that monotonic time, or until all are over."""
-    while True:
-        running = [search for search in searches if not search.is_over]
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        if not running:
-            time.sleep(left)
-            return
-        for search in select.select(running, [], [], min(left, 0.5))[0]:
+class Reading:
+    """All conversations of a run: reads from them while time passes."""
+
+    def __init__(self) -> None:
+        self.searches: list[LiveSearch] = []
+        #: Called now and then.
+        self.often: list[Callable[[], object]] = []
+
+    def wait_until(self, until: float) -> None:
+        """Read until that monotonic time."""
+        while (left := until - time.monotonic()) > 0:
+            self._read(left)
+
+    def finish(self, is_done: Callable[[], bool], patience_s: float, what: str) -> None:
+        """Read until that is so; UserError when it never is."""
+        deadline = time.monotonic() + patience_s
+        while not is_done():
+            if time.monotonic() > deadline:
+                raise UserError(f"a servent does not end its {what}", "look into its log", 75)
+            self._read(STEP_S)
+
+    def _read(self, most_s: float) -> None:
+        running = [search for search in self.searches if not search.is_over]
+        for search in select.select(running, [], [], min(most_s, STEP_S))[0]:
             search.read()
-
-
-def finish(searches: Sequence[LiveSearch], patience_s: float) -> None:
-    """Read all to their ends; UserError when one never comes to it."""
-    deadline = time.monotonic() + patience_s
-    while any(not search.is_over for search in searches):
-        if time.monotonic() > deadline:
-            raise UserError("a servent does not end its search", "look into its log", 75)
-        wait_for([search for search in searches if not search.is_over], min(deadline, time.monotonic() + 0.2))
+        for call in self.often:
+            call()

@@ -15,10 +15,12 @@ in virtual time.  A plain link (nothing but latency) costs one entry of the cloc
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from heapq import heappush
 
 from gnutella.errors import LocalMisuse
 from gnutella.lab import chance
+from gnutella.lab.addresses import MAX_NODES, Addresses
 from gnutella.lab.clock import Clock
 from gnutella.lab.end import End, messages_in
 from gnutella.lab.heads import Heads
@@ -45,8 +47,6 @@ from gnutella.units import Address, Guid, LinkId
 TICK_S = 1.0
 #: How long a power failure of the other side stays unnoticed by a stream that has bytes to send: Linux' tcp_retries2.
 DEAF_S = 924.6
-#: Nodes are numbered into 10.0.0.0/8.
-MAX_NODES = 1 << 22
 _BYE_LEAVING = (200, "leaving")
 
 
@@ -83,11 +83,14 @@ class Network:
         self.came_up: Callable[[LabNode], object] | None = None
         self._watches = watch
         self._ends = 0
+        #: Sides that closed while their stream was held: the others do not know it yet.
+        self._unheard: list[End] = []
         self._sides: Mapping[str, int] | None = None
         self._shared: dict[bytes, bytes] = {}
         #: Query payload -> who has how many matching files, until somebody shares more.
         self._matching: dict[bytes, list[tuple[LabNode, int]]] = {}
         self._by_address: dict[Address, LabNode] = {}
+        self._addresses = Addresses()
 
     def use(self, name: str) -> None:
         """Ask all questions in the way of that strategy (STRATEGIES) from now on."""
@@ -107,6 +110,7 @@ class Network:
         *,
         is_leaf: bool = False,
         is_firewalled: bool = False,
+        nat: str = "",
         routing: RoutingSettings | None = None,
         query_generation: int | None = None,
     ) -> LabNode:
@@ -114,12 +118,12 @@ class Network:
         number = len(self.nodes)
         if name in self.nodes or number >= MAX_NODES:
             raise LocalMisuse(f"node {name!r} exists")
-        address = Address(f"10.{number + 1 >> 16}.{number + 1 >> 8 & 255}.{number + 1 & 255}", 6346)
+        address = self._addresses.give(number, nat)
         rng = chance.source(self.seed, "node", name)
         node = LabNode(
             name, number, address, Catalog.build(files), routing or self.routing, rng, self.heads.__getitem__
         )
-        node.is_leaf, node.is_firewalled = is_leaf, is_firewalled
+        node.is_leaf, node.is_firewalled, node.nat = is_leaf, is_firewalled or bool(nat), nat
         if query_generation is not None:
             node.query_generation = query_generation
         self.nodes[name] = self._by_address[address] = node
@@ -189,13 +193,16 @@ class Network:
     def reaches(self, dialler: LabNode, listener: LabNode) -> bool:
         """Whether a connection can be made now."""
         parted = self._sides is not None and self._sides.get(dialler.name) != self._sides.get(listener.name)
-        return dialler.is_up and listener.is_up and not listener.is_firewalled and not parted
+        is_inside = listener.nat and listener.nat == dialler.nat
+        return dialler.is_up and listener.is_up and not parted and (not listener.is_firewalled or bool(is_inside))
 
     def call(self, dialler: LabNode, listener: LabNode, line: Line, answer: Callable[[End], object]) -> End | None:
         """A connection that is no link, as transfers use; `answer` gives the listener's side its talk."""
         if not self.reaches(dialler, listener) or dialler is listener:
             return None
         near, far = self._pair(dialler, listener, line)
+        for end in (near, far):
+            end.is_transfer = True
         answer(far)
         return near
 
@@ -231,10 +238,9 @@ class Network:
         return end.stream
 
     def add_fault(self, end: End, fault: Fault) -> None:
-        """Let a fault strike what this side sends; `at_byte` counts from now on for a link that was plain."""
+        """Let a fault strike what this side sends; `at_byte` counts from now on."""
         stream = self.stream_of(end)
-        stream.faults.append(fault)
-        stream.faults.sort(key=lambda fault: fault.at_byte)
+        stream.add(replace(fault, at_byte=stream.offset + fault.at_byte))
         if fault.kind == "corrupt":
             end.peer.is_damaged = True
 
@@ -257,9 +263,19 @@ class Network:
         at = self.clock.now + end.latency_s
         if end.stream is not None:
             if end.stream.held is not None:
+                self._unheard.append(end)
                 return
             at = max(at, end.stream.last_arrival)
         self.clock.at(at, self._forget, end.peer, "closed by peer")
+
+    def drained(self, end: End) -> None:
+        """What a side that closed during a partition had sent is on its way; after it comes the end of the link."""
+        assert end.stream is not None
+        self.clock.at(end.stream.last_arrival, self._forget, end.peer, "closed by peer")
+
+    def struck(self, end: End, kind: str, at_byte: int) -> None:
+        """A fault struck what this side sends."""
+        self.record.note(self.clock.now, end.node.name, f"fault {kind}", f"{end.peer.node.name} {at_byte}")
 
     def _vanish(self, end: End) -> None:
         self._forget(end, "vanished")
@@ -351,7 +367,8 @@ class Network:
         """All groups hear each other again."""
         self._sides = None
         self.record.note(self.clock.now, "", "heal")
-        for end in self.connections():
+        unheard, self._unheard = self._unheard, []
+        for end in [*self.connections(), *unheard]:
             if end.stream is not None and end.stream.held is not None and end.peer.is_open:
                 end.stream.release(self, end)
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 #: GUIDs a node remembers in one generation of its tables: the production's bound would let a node of the lab take 10 MiB.
 QUERY_GENERATION = 20_000
+#: Uploads at a time of one node, and to one host: the defaults of [transfers].
+MAX_UPLOADS, MAX_PER_HOST = 20, 4
 #: Hosts a node remembers, for the same reason.
 MAX_HOSTS = 200
 
@@ -70,6 +72,7 @@ class LabNode:
         "library",
         "lives",
         "name",
+        "nat",
         "number",
         "opening",
         "pushes",
@@ -106,6 +109,8 @@ class LabNode:
         self.query_generation = QUERY_GENERATION
         self.is_leaf = False
         self.is_firewalled = False
+        #: The gateway that it is behind; nodes of one gateway can connect to each other.
+        self.nat = ""
         self.is_up = False
         #: Its host is without power: it does not even refuse.
         self.is_dark = False
@@ -161,6 +166,12 @@ class LabNode:
         """Links whose handshake is not done."""
         return sum(end.is_link for end in self.opening.values())
 
+    def upload_slots(self) -> UploadSlots:
+        """Its upload slots; a busy node has none."""
+        if self.slots is None:
+            self.slots = UploadSlots(0 if self.router.self.is_busy else MAX_UPLOADS, MAX_PER_HOST)
+        return self.slots
+
     def drops(self) -> dict[DropReason, int]:
         """What this node dropped since it was added, over all its lives."""
         counted = {reason: count for reason, count in self.router.counters.drops.items() if count}
@@ -178,6 +189,8 @@ class LabNode:
             self.settings = structs.replace(self.settings, query_ttl=value)
         elif key == "busy":
             self.router.self.is_busy = bool(value)
+            if self.slots is not None:
+                self.slots.max_total = 0 if value else MAX_UPLOADS
         else:
             self.is_firewalled = self.router.self.is_firewalled = bool(value)
             self.router.self.accepts_links = not (value or self.is_leaf)

@@ -34,7 +34,12 @@ class Outcome:
 
 def expectations(quest: Quest, expect: Expect) -> Iterator[str]:
     """A line for each expectation of one question that failed."""
-    values = {
+    yield from judge(expect, values_of(quest), quest.label or f"query {quest.text!r}")
+
+
+def values_of(quest: Quest) -> dict[str, float | None]:
+    """What a question came to, for each key of `expect`."""
+    return {
         "hits": quest.found,
         "recall": quest.recall,
         "latency_ms": quest.first_hit_ms,
@@ -42,24 +47,17 @@ def expectations(quest: Quest, expect: Expect) -> Iterator[str]:
         "hops": quest.hops,
         "reached": quest.reached,
     }
-    yield from judge(expect, values, quest.label or f"query {quest.text!r}")
 
 
-def average_expectations(quests: Sequence[Quest], expect: Expect, label: str = "on average") -> Iterator[str]:
-    """The same on average over these questions."""
-    if not quests:
+def average(rows: Sequence[dict[str, float | None]], expect: Expect, label: str = "on average") -> Iterator[str]:
+    """A line for each expectation that fails on average; questions without a hit have no latency and no hops."""
+    if not rows:
         return
-    latencies = [quest.first_hit_ms for quest in quests if quest.first_hit_ms is not None]
-    hops = [quest.hops for quest in quests if quest.hops is not None]
-    values = {
-        "hits": mean([quest.found for quest in quests]),
-        "recall": mean([quest.recall for quest in quests]),
-        "latency_ms": mean(latencies) if latencies else None,
-        "messages": mean([quest.messages for quest in quests]),
-        "hops": mean(hops) if hops else None,
-        "reached": mean([quest.reached for quest in quests]),
-    }
-    yield from judge(expect, values, label)
+    means: dict[str, float | None] = {}
+    for key in rows[0]:
+        known = [value for row in rows if (value := row[key]) is not None]
+        means[key] = mean(known) if known else None
+    yield from judge(expect, means, label)
 
 
 def mean(values: Sequence[float]) -> float:

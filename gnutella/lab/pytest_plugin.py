@@ -76,7 +76,7 @@ class ScenarioItem(pytest.Item):
         if self.name == "live":
             from gnutella.lab.live import run_live
 
-            return run_live(self.scenario)
+            return run_live(self.scenario, path=self.path)
         from gnutella.lab.runner import run
 
         return run(self.scenario)

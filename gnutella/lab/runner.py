@@ -17,12 +17,12 @@ from gnutella.lab import scenario as s
 from gnutella.lab.census import census, missed
 from gnutella.lab.chance import choose, exponential, pick
 from gnutella.lab.content import shelf
-from gnutella.lab.downloads import SEARCH_S, Download, Downloads
+from gnutella.lab.downloads import Download, Downloads
 from gnutella.lab.keeping import Keeper, introduce, settings_of
 from gnutella.lab.layout import Layout
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
-from gnutella.lab.outcome import Outcome, average_expectations, expectations, totals
+from gnutella.lab.outcome import Outcome, average, expectations, totals, values_of
 from gnutella.lab.quest import Quest
 from gnutella.lab.stream import Fault
 from gnutella.lab.sums import check_balance, drop_reasons
@@ -81,8 +81,8 @@ class Run:
         failures = [line for quest, expect in self._judged for line in expectations(quest, expect)]
         for asked, expect in self._averages:
             label = f"on average of queries from {asked[0].asked_at:g} s on" if asked else ""
-            failures += average_expectations(asked, expect, label)
-        failures += average_expectations(self.quests, self.scenario.expect)
+            failures += average([values_of(quest) for quest in asked], expect, label)
+        failures += average([values_of(quest) for quest in self.quests], self.scenario.expect)
         failures += self._late_downloads()
         drops = drop_reasons(self.net)
         never = set(self.scenario.never)
@@ -104,7 +104,8 @@ class Run:
         net, layout = self.net, self.layout
         for node, files in zip(layout.nodes(), layout.files(), strict=True):
             shared = [file.shared(index) for index, file in enumerate(files, 1)]
-            made = net.add(node.name, shared, is_leaf=node.role == "leaf", is_firewalled=node.firewalled)
+            is_leaf = node.role == "leaf"
+            made = net.add(node.name, shared, is_leaf=is_leaf, is_firewalled=node.firewalled, nat=node.nat)
             self._keep(made, node.role)
         nodes = list(net.nodes.values())
         for each in nodes if self.scenario.links.kept else ():
@@ -120,7 +121,7 @@ class Run:
 
     def _connect(self, one: LabNode, other: LabNode, link: s.Link | None) -> bool:
         """A link; the one that can be dialled is dialled."""
-        if other.is_firewalled:
+        if other.is_firewalled and not self.net.reaches(one, other):
             one, other = other, one
         full = self.scenario.network.handshake == "full"
         return self.net.connect(one, other, self.layout.line(link), full=full) is not None
@@ -156,7 +157,7 @@ class Run:
             self.failures.append(f"download of {action.text!r}: {action.node} does not run")
             return
         quest = self.net.search(node, action.text)
-        self.net.clock.after(SEARCH_S, self._fetch, node, quest, action)
+        self.net.clock.after(action.search_s, self._fetch, node, quest, action)
 
     def _fetch(self, node: LabNode, quest: Quest, action: s.Download) -> None:
         hit = quest.results.hit(1) if quest.results is not None else None
@@ -195,7 +196,7 @@ class Run:
         net = self.net
         node = net.nodes.get(action.node)
         if node is None:
-            node = net.add(action.node, shelf(action.files), is_firewalled=action.firewalled)
+            node = net.add(action.node, shelf(action.files), is_firewalled=action.firewalled, nat=action.nat)
             self._keep(node, self.scenario.topology.role)
         elif node.is_up:
             return
@@ -262,9 +263,15 @@ class Run:
 
     def _fault(self, action: s.Fault) -> None:
         sender, receiver = (self.net.nodes[name] for name in action.between)
+        fault = Fault(action.kind, action.at_byte, action.seconds)
         end = sender.end_towards(receiver)
-        if end is not None:
-            self.net.add_fault(end, Fault(action.kind, action.at_byte, action.seconds))
+        if action.on == "transfer":
+            self.downloads.strike(sender, receiver, fault)
+        elif end is not None:
+            self.net.add_fault(end, fault)
+        else:
+            names = " and ".join(action.between)
+            self.failures.append(f"fault at {action.at_s:g} s: there is no link between {names}")
 
     def _disk(self, action: s.Disk) -> None:
         disk = self.downloads.disk_of(self.net.nodes[action.node])

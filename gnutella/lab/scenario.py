@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,6 +19,8 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from gnutella.errors import UserError
+from gnutella.lab.places import Fault as Wrong
+from gnutella.lab.places import line_of
 from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.settings import RoutingSettings
 
@@ -177,8 +180,11 @@ class Node(Table, frozen=True):
     #: `leaf` passes nothing on and links to a few ultrapeers only; `peer` and `ultrapeer` route; `auto`, which needs
     #: `links.kept`, decides by itself.
     role: Role = "peer"
-    #: Nobody can connect to it (NAT or firewall); it dials others.
+    #: Nobody can connect to it (a firewall); it dials others.
     firewalled: bool = False
+    #: Behind the gateway of that name, which translates addresses: nodes of one gateway share its IP address and can connect
+    #: to each other; from outside nobody can connect to them.
+    nat: str = ""
 
 
 class Link(Table, frozen=True):
@@ -248,6 +254,8 @@ class Download(Action, frozen=True):
     node: str
     #: Words that find the file.
     text: str
+    #: Hits are waited for so long; then the first one is fetched.
+    search_s: Seconds = 3.0
     #: It must be whole, byte by byte, this many seconds after; 0: it need not be.
     within_s: Seconds = 60.0
 
@@ -270,8 +278,10 @@ class Join(Action, frozen=True):
     links: tuple[str, ...] | Count = 3
     #: Files that a new node shares.
     files: tuple[str, ...] = ()
-    #: A new node behind NAT or firewall.
+    #: A new node to which nobody can connect.
     firewalled: bool = False
+    #: A new node behind the gateway of that name.
+    nat: str = ""
 
 
 class Leave(Action, frozen=True):
@@ -326,7 +336,7 @@ class Census(Action, frozen=True):
 class Fault(Action, frozen=True):
     """Something strikes the bytes that one node sends to another."""
 
-    #: Sender and receiver; there must be a link.
+    #: Sender and receiver.
     between: Pair
     #: break: the link is gone before this byte; stall: this byte and all after it wait; corrupt: one of its bits is turned
     #: over; cut: the bytes from here on arrive in a piece of their own.
@@ -335,6 +345,9 @@ class Fault(Action, frozen=True):
     at_byte: Count = 0
     #: How long a stall lasts.
     seconds: Seconds = 1.0
+    #: link: their link, and there must be one.  transfer: the connection over which the first sends to the second, of a
+    #: download in either direction; if there is none yet, the next one.
+    on: Literal["link", "transfer"] = "link"
 
 
 class Disk(Action, frozen=True):
@@ -430,7 +443,7 @@ def last_at(action: AnyAction) -> float:
 
 
 def load(path: str | os.PathLike[str]) -> Scenario:
-    """Read and check a file.  UserError (exit 78) names file, place and fault."""
+    """Read and check a file.  UserError (exit 78) names file, line, key, value, and one way to mend it."""
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
@@ -438,18 +451,43 @@ def load(path: str | os.PathLike[str]) -> Scenario:
     if len(raw) > MAX_FILE_BYTES:
         raise UserError(f"{path} is too large", f"at most {MAX_FILE_BYTES} bytes", os.EX_CONFIG)
     try:
-        return parse(raw.decode("utf-8"))
+        text = raw.decode("utf-8")
+        return parse(text)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UserError(f"{path} is no TOML: {error}", "", os.EX_CONFIG) from None
-    except (ValueError, msgspec.ValidationError) as error:
-        raise UserError(f"{path}: {error}", "docs/reference/scenario.md lists all keys", os.EX_CONFIG) from None
+        raise UserError(f"{path} is no TOML: {error}", "see https://toml.io", os.EX_CONFIG) from None
+    except ScenarioError as error:
+        fix = error.fault.fix or "docs/reference/scenario.md lists all keys"
+        raise UserError(f"{place_in(path, error.fault)}: {error.fault}", fix, os.EX_CONFIG) from None
+
+
+def place_in(path: str | os.PathLike[str], fault: Wrong) -> str:
+    """File and line of something wrong in it."""
+    line = line_of(Path(path).read_text("utf-8"), fault.place)
+    return f"{path} line {line}" if line else str(path)
+
+
+class ScenarioError(ValueError):
+    """A scenario that cannot be run as it is written; `fault` says where and why."""
+
+    def __init__(self, fault: Wrong) -> None:
+        super().__init__(str(fault) + (f" | {fault.fix}" if fault.fix else ""))
+        self.fault = fault
 
 
 def parse(text: str) -> Scenario:
-    """The same from text; ValueError, or one of its kinds, says what is wrong."""
-    scenario = msgspec.convert(tomllib.loads(text), Scenario)
-    from gnutella.lab.consistency import check
+    """The same from text; ScenarioError, or tomllib's, says what is wrong."""
+    return from_tables(tomllib.loads(text))
 
+
+def from_tables(tables: Mapping[str, Any]) -> Scenario:
+    """The same from what a TOML parser gives."""
+    from gnutella.lab.consistency import check
+    from gnutella.lab.misfits import explained
+
+    try:
+        scenario = msgspec.convert(tables, Scenario)
+    except msgspec.ValidationError as error:
+        raise ScenarioError(explained(error, tables, Scenario)) from None
     check(scenario)
     return scenario
 

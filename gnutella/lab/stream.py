@@ -12,13 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from gnutella.lab.clock import Timer
-
-if TYPE_CHECKING:
-    from gnutella.lab.end import End
-    from gnutella.lab.net import Network
+from gnutella.lab.carrier import Cancellable, Carrier, Side
 
 #: Bytes under way at which the sender is pushed back: a socket buffer of 64 KiB, as Linux starts with.
 CAPACITY = 65_536
@@ -78,9 +74,9 @@ class Stream:
     in_flight: int = 0
     is_blocked: bool = False
     held: list[bytes] | None = None
-    patience: Timer | None = None
+    patience: Cancellable | None = None
 
-    def send(self, net: Network, end: End, data: bytes) -> None:
+    def send(self, net: Carrier, end: Side, data: bytes) -> None:
         """Put bytes in; they leave at `end.peer` as the line allows."""
         self.in_flight += len(data)
         for piece in self._struck(net, end, data):
@@ -92,23 +88,35 @@ class Stream:
             self.is_blocked = True
             net.block(end)
 
-    def hold(self, net: Network, end: End, patience_s: float = PATIENCE_S) -> None:
+    def add(self, fault: Fault) -> None:
+        """One more fault; its byte counts from the stream's first."""
+        self.faults.append(fault)
+        self.faults.sort(key=lambda fault: fault.at_byte)
+
+    def hold(self, net: Carrier, end: Side, patience_s: float = PATIENCE_S) -> None:
         """Nothing gets through from now on."""
         if self.held is None:
             self.held = []
             self.patience = net.clock.timer(patience_s, net.broken, end)
 
-    def release(self, net: Network, end: End) -> None:
+    def release(self, net: Carrier, end: Side) -> None:
         """Bytes get through again: those that were held, one retransmission time-out late."""
-        waiting, self.held = self.held or [], None
-        if self.patience is not None:
-            self.patience.cancel()
-            self.patience = None
+        waiting = self.held or []
+        self.forget()
         self.last_arrival = max(self.last_arrival, net.clock.now + RETRANSMISSION_S)
         for piece in waiting:
             self._plan(net, end, piece)
+        if not end.is_open:
+            net.drained(end)
 
-    def _plan(self, net: Network, end: End, piece: bytes) -> None:
+    def forget(self) -> None:
+        """What is held will never arrive."""
+        self.held = None
+        if self.patience is not None:
+            self.patience.cancel()
+            self.patience = None
+
+    def _plan(self, net: Carrier, end: Side, piece: bytes) -> None:
         line, now = self.line, net.clock.now
         self.free_at = max(now, self.free_at)
         if line.bytes_s:
@@ -131,7 +139,7 @@ class Stream:
             tries += 1
         return tries
 
-    def arrive(self, net: Network, end: End, piece: bytes) -> None:
+    def arrive(self, net: Carrier, end: Side, piece: bytes) -> None:
         """A piece reaches the other side."""
         self.in_flight -= len(piece)
         net.deliver(end.peer, piece)
@@ -140,7 +148,7 @@ class Stream:
             if end.is_open:
                 net.unblock(end)
 
-    def _struck(self, net: Network, end: End, data: bytes) -> Iterator[bytes]:
+    def _struck(self, net: Carrier, end: Side, data: bytes) -> Iterator[bytes]:
         """The pieces of `data` between the faults that lie in it; each fault strikes when its piece is asked for."""
         start, self.offset = self.offset, self.offset + len(data)
         while self.faults and self.faults[0].at_byte < self.offset:
@@ -152,9 +160,9 @@ class Stream:
             data = self._strike(net, end, fault, data, at)
         yield data
 
-    def _strike(self, net: Network, end: End, fault: Fault, data: bytes, at: int) -> bytes:
+    def _strike(self, net: Carrier, end: Side, fault: Fault, data: bytes, at: int) -> bytes:
         now = net.clock.now
-        net.record.note(now, end.node.name, f"fault {fault.kind}", f"{end.peer.node.name} {fault.at_byte}")
+        net.struck(end, fault.kind, fault.at_byte)
         if fault.kind == "corrupt":
             return data[:at] + bytes((data[at] ^ 0x10,)) + data[at + 1 :]
         arrival = max(self.last_arrival, now + self.line.latency_s)

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Bytes that are written at a time, so that a slow line shows.
 PIECE = 16_384
-#: Uploads at a time of one node, and to one host: the defaults of [transfers].
-MAX_UPLOADS, MAX_PER_HOST = 20, 4
 
 
 @lru_cache(maxsize=8)
@@ -91,18 +89,11 @@ class Callee:
             if gap:
                 self._downloads.called(end, line, rest)
         else:
-            talk = Uploading(self._downloads.net, end, slots_of(end.node))
+            talk = Uploading(self._downloads.net, end, end.node.upload_slots())
             talk.receive(end, self._data)
 
     def closed(self, end: End) -> None:
         """It went as it came."""
-
-
-def slots_of(node: LabNode) -> UploadSlots:
-    """The upload slots of a node."""
-    if node.slots is None:
-        node.slots = UploadSlots(MAX_UPLOADS, MAX_PER_HOST)
-    return node.slots
 
 
 def answer_push(downloads: Downloads, node: LabNode, event: PushReceived) -> bool:
@@ -114,7 +105,7 @@ def answer_push(downloads: Downloads, node: LabNode, event: PushReceived) -> boo
     end = downloads.dial(node, caller)
     if end is None:
         return False
-    Uploading(net, end, slots_of(node))
+    Uploading(net, end, node.upload_slots())
     net.clock.after(2 * end.latency_s, _send_giv, net, end, Giv(push.index, node.servent_id, ""))
     return True
 

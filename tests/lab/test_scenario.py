@@ -124,8 +124,8 @@ def test_drops_that_must_not_occur() -> None:
         (PAIR + '[[action]]\ndo = "set"\nat_s = 1\nnode = "bob"\nkey = "busy"\nvalue = 3\n', "no value of busy"),
         ("[topology]\nnodes = 4\nleaves = 1\nkind = 'line'", "two_tier"),
         ("[topology]\nnodes = 4\nleaves = 4\nkind = 'two_tier'", "no ultrapeer"),
-        ("[topology]\nnodes = 4\nkind = 'superpeers'", "need each other"),
-        ("[topology]\nnodes = 4\nultrapeers = 1", "need each other"),
+        ("[topology]\nnodes = 4\nkind = 'superpeers'", "line 3: topology.kind: superpeers without"),
+        ("[topology]\nnodes = 4\nultrapeers = 1", 'write kind = "superpeers"'),
         ("[topology]\nnodes = 4\nultrapeers = 5\nkind = 'superpeers'", "more than all"),
         ("[topology]\nnodes = 4\nrole = 'auto'", "needs links.kept"),
         ("[topology]\nnodes = 4\nultrapeers = 2\nleaf_links = 6\nkind = 'superpeers'", "leaf_links"),
@@ -143,6 +143,42 @@ def test_wrong_files_are_refused_with_the_place_of_the_fault(text: str, told: st
         load(path)
     assert told in str(refused.value)
     assert refused.value.exit_code == 78
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told", "fix"),
+    [
+        ("seed = 1\n\nseeed = 2\n" + PAIR, 3, "seeed: there is no such key (its value is 2)", "did you mean seed?"),
+        ("seed = -1", 1, "seed: -1 does not fit", "write a whole number >= 0"),
+        ("[topology]\nkind = 'lien'\nnodes = 3", 2, "topology.kind: 'lien'", "there are complete, explicit, line"),
+        (PAIR + QUERY.replace("bob", "bop"), 11, "action[1].from: there is no node 'bop'", "did you mean 'bob'?"),
+        (PAIR + QUERY.replace("query", "dance"), 9, "action[1].do: 'dance'", "there are census, churn"),
+        (PAIR + QUERY + QUERY.replace("at_s", "ats"), 15, "action[2].ats: there is no such key", "did you mean at_s?"),
+        (PAIR + QUERY + QUERY.replace("at_s = 1", ""), 13, "action[2]: at_s is missing", "write at_s = ..."),
+        (
+            PAIR + QUERY + "expect = { hit = 3 }\n",
+            13,
+            "action[1].expect.hit: there is no such key",
+            "did you mean hits?",
+        ),
+        (
+            PAIR + QUERY + "expect = { hits = 'x' }\n",
+            13,
+            "action[1].expect.hits: 'x' does not fit",
+            "write a number or a table",
+        ),
+        ('never = ["duplicates"]\n' + PAIR, 1, "never[1]: 'duplicates' is no drop reason", "did you mean 'duplicate'?"),
+    ],
+)
+def test_a_fault_is_told_with_file_line_key_value_and_one_way_to_mend_it(
+    text: str, line: int, told: str, fix: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as refused:
+        load(path)
+    assert str(refused.value).startswith(f"{path} line {line}: {told}")
+    assert fix in refused.value.hint
 
 
 def test_files_that_are_missing_or_huge_are_refused(tmp_path: Path) -> None:
@@ -230,7 +266,7 @@ value = true
 [[action]]
 do = "fault"
 at_s = 6
-between = ["n0", "n1"]
+between = ["n2", "n1"]
 kind = "cut"
 [[action]]
 do = "partition"

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from gnutella.errors import UserError
+from gnutella.lab.cli import main
 from gnutella.lab.live import LiveRun, is_running, run_live
+from gnutella.lab.runner import run
 from gnutella.lab.scenario import load, parse
 
 pytestmark = pytest.mark.live
@@ -56,17 +57,56 @@ text = "hello"
 wait_s = 0.8
 expect = { hits = 1, hops = 2 }
 """
+CHURN = """
+live = true
+[network]
+latency_ms = 1
+[topology]
+kind = "complete"
+nodes = 4
+[content]
+files = 4
+copies = 8
+[[action]]
+do = "churn"
+at_s = 0
+mean_up_s = 0.5
+mean_down_s = 0.2
+share = 0.5
+until_s = 1.2
+[[action]]
+do = "query"
+at_s = 0.1
+times = 10
+every_s = 0.12
+wait_s = 0.3
+"""
 
 
 def test_real_servents_live_a_story_and_leave_nothing_behind(tmp_path: Path) -> None:
-    run = LiveRun(parse(STORY), 1, tmp_path)
-    with run.nursery:
-        outcome = run.play()
-        processes = run.nursery.processes()
-        assert len(processes) == 5
-        assert not is_running(run.nodes["alice"].process)
+    story = LiveRun(parse(STORY), 1, tmp_path)
+    with story.net:
+        outcome = story.play()
+        processes = story.net.processes()
+        assert len(processes) == 6
+        assert not is_running(story.net.nodes["alice"].process)
     assert outcome.failures == []
     assert not any(is_running(process) for process in processes)
+
+
+def test_they_download_part_change_and_fail_as_virtual_ones_do() -> None:
+    scenario = load(SCENARIOS / "live.toml")
+    outcome = run_live(scenario)
+    assert outcome.failures == []
+    assert [row["state"] for row in outcome.downloads] == ["done", "done"]
+    assert [row["found"] for row in outcome.rows] == [row["found"] for row in run(scenario).rows]
+    assert outcome.totals["messages_by_kind"]["push"] >= 1  # bob's gateway lets nobody in
+
+
+def test_servents_come_and_go_by_chance() -> None:
+    outcome = run_live(parse(CHURN))
+    assert outcome.failures == []
+    assert outcome.totals["queries"] == 10
 
 
 def test_servents_end_when_whoever_started_them_is_killed(tmp_path: Path) -> None:
@@ -74,12 +114,12 @@ def test_servents_end_when_whoever_started_them_is_killed(tmp_path: Path) -> Non
         "import sys, time; from pathlib import Path; from gnutella.lab.live import LiveRun\n"
         "from gnutella.lab.scenario import parse\n"
         "run = LiveRun(parse('[topology]\\nnodes = 2\\nkind = \"line\"'), 1, Path(sys.argv[1]))\n"
-        "with run.nursery:\n    run.play(); print(*run.nursery.processes(), flush=True); time.sleep(60)\n"
+        "with run.net:\n    run.play(); print(*run.net.processes(), flush=True); time.sleep(60)\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     assert starter.stdout is not None
     processes = [int(word) for word in starter.stdout.readline().split()]
-    assert len(processes) == 3
+    assert len(processes) == 4
     assert all(is_running(process) for process in processes)
     starter.kill()
     starter.wait()
@@ -90,10 +130,19 @@ def test_servents_end_when_whoever_started_them_is_killed(tmp_path: Path) -> Non
     assert not any(is_running(process) for process in processes)
 
 
-def test_what_only_virtual_time_can_do_is_refused() -> None:
-    scenario = load(SCENARIOS / "churn.toml")
-    with pytest.raises(UserError, match="cannot be run with --live"):
-        run_live(scenario)
-    walking = structs.replace(parse(STORY), strategy="random_walks")
-    with pytest.raises(UserError, match="random_walks"):
-        run_live(walking)
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('strategy = "random_walks"\n', "strategy"),
+        ('[[action]]\ndo = "query"\nat_s = 1\ntext = "hello"\nttl = 2\n', "action[1].ttl: ttl = 2"),
+        ('[[action]]\ndo = "disk"\nat_s = 4\nnode = "n0"\nkib_s = 9\n', "action[1].do: do = 'disk' at 4 s"),
+    ],
+)
+def test_what_only_virtual_time_can_do_is_refused_before_anything_starts(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "refused.toml"
+    path.write_text(text + '[topology]\nkind = "line"\nnodes = 2\n')
+    with pytest.raises(UserError) as refused:
+        main([str(path), "--live"])
+    assert told in str(refused.value)
+    assert f"{path} line " in str(refused.value)
+    assert refused.value.exit_code == 78
