@@ -2,9 +2,25 @@
 
     outcome = run_live(load("twenty.toml"))
 
-It does what the run in virtual time (runner.py) does, as far as real servents can; `refusals` names what they cannot.  Messages
-are counted from the traces that the servents keep of all queries.  The run ends when all that was asked for has come, or its
-time is over.
+Each node is a process, and what connects to it comes through a relay (relay.py): there links and transfers get the latency,
+line and faults that the scenario gives them, by the very code that the virtual network has for it.
+
+    query, census               as in virtual time; messages are counted from the traces that the servents keep of all queries
+    download                    search, then `get 1`; the file in incoming/ is compared byte by byte
+    publish                     files are put where the servent looks, then `share rescan`
+    join, leave, kill, churn    a process starts, is asked to stop (its Bye is sent), is killed
+    power_failure               killed, and the relay lets nobody hear of it
+    partition, heal             the relay holds bytes, and refuses calls, between the groups
+    fault                       the relay strikes that byte; on a link they are bytes of the compressed stream
+    set                         `config set` of network.firewalled, transfers.max_uploads = 0 (busy), routing.query_ttl
+    firewalled, nat             network.firewalled, and the relay lets in nobody, or only those behind the same gateway
+    latency, jitter, bandwidth, loss    as in virtual time, TCP only; nothing passes the relay by UDP
+
+What real servents cannot do is refused before anything starts, with its line: `disk` (a process has the machine's disk), the
+strategies but flooding, the `ttl` of a query (a servent's searches have the TTL of its setting), `links.kept`.  Two things
+differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that `messages` and
+`reached` may be fewer; and times are those of a real machine.  The run ends when all that was asked for has come, or its time
+is over.  It needs Linux, whose /proc tells the relay who calls.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from gnutella.control.table import Column
 from gnutella.lab import census, report
 from gnutella.lab import scenario as s
 from gnutella.lab.disk import __doc__ as disk_text
+from gnutella.lab.live import __doc__ as live_text
 from gnutella.lab.strategies import __doc__ as strategies_text
 from gnutella.lab.stream import __doc__ as stream_text
 from gnutella.lab.telling import COLUMNS as STEPS
@@ -76,6 +77,8 @@ def scenario_page() -> str:
         _text(stream_text, 2),
         "## What disks are like",
         _text(disk_text, 2),
+        "## With real servents",
+        _text(live_text, 3),
         "## Ways to search",
         _text(strategies_text, 2),
         "## Reports",
