@@ -85,6 +85,7 @@ class Face:
             "shared": {"files": catalog.file_count, "bytes": catalog.total_bytes},
             "reachable": {"tcp": self.is_reachable, "udp": self.is_reachable_by_udp},
             "ready": node.is_ready,
+            "bootstrap": node.bootstrap.status(),
             "profile": node.config.in_force("network.profile"),
             "hashing": node.library.status()["hashing"],
             "transfers": node.transfers.status(),
@@ -181,6 +182,9 @@ class Face:
             }
             for row in self._node.hosts.ranked()
         ]
+
+    def web_caches(self) -> Sequence[Row]:
+        return self._node.bootstrap.rows()
 
     # -- what is shared ------------------------------------------------------------------------------------------------
 

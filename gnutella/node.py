@@ -32,8 +32,10 @@ from gnutella.control.events import Journal
 from gnutella.control.token import ensure_tokens
 from gnutella.errors import UserError
 from gnutella.face import Face
+from gnutella.finding import bootstrap_of
 from gnutella.happenings import Happenings
 from gnutella.logs import LogLevels
+from gnutella.network.bootstrap import Bootstrap
 from gnutella.network.dial import Dialler
 from gnutella.network.hashers import HashWorkers
 from gnutella.network.library import LibraryService
@@ -108,6 +110,7 @@ class Node(Service):
         self.links: Links
         self.standing: Standing
         self.udp: Udp
+        self.bootstrap: Bootstrap
         self.library: LibraryService
         self.transfers: Transfers
         self.searches: Searches
@@ -167,6 +170,8 @@ class Node(Service):
         self.udp.start(self.links.addresses)
         self.standing.listen(self.udp.addresses[0].port if self.udp.addresses else None)
         self.links.start()
+        self._stages.append(self.bootstrap.stop)
+        await self.bootstrap.start()
         self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
         self.journal.add(
             "node_started", version=__version__, servent_id=self.router.servent_id.hex(), listen=self.links.listening
@@ -237,6 +242,7 @@ class Node(Service):
                 dial_timeout_s=settings.network.dial_timeout_s,
             ),
         )
+        self.bootstrap = bootstrap_of(self)
         self.links = Links(
             self.reactor,
             settings.network,
@@ -247,7 +253,7 @@ class Node(Service):
             self.rng,
             happenings.link_event,
             tls=PeerTls(self.directory) if settings.network.tls else None,
-            http=self.transfers.http_protocol,
+            http=self.bootstrap.http(self.transfers.http_protocol),
             giv=self.transfers.giv_protocol,
             gate=self.safety.gate,
         )
@@ -384,6 +390,7 @@ class Node(Service):
         self.safety.use_settings()
         self.links.use_settings(settings.network)
         self.udp.use_settings(settings)
+        self.bootstrap.use_settings(settings)
         self.router.use_settings(settings.routing)
         self.library.use_settings(settings.sharing)
         self.transfers.apply(settings.transfers)

@@ -106,6 +106,13 @@ class DropReason(Enum):
     TLS_FAILED = "tls_failed", 0, 0, "the TLS handshake failed"
     DIAL_FAILED = "dial_failed", 0, 0, "no connection to that address"
     GIV_UNREQUESTED = "giv_unrequested", 0, 0, "a GIV that answers no push of ours"
+    # -- web caches ----------------------------------------------------------------------------------------------------
+    BAD_CACHE_ANSWER = "bad_cache_answer", 0, 0, "a web cache answered nothing that can be read, or too much"
+    CACHE_FAILED = "cache_failed", 0, 0, "no answer of a web cache: not connected, too slow, or an HTTP error"
+    CACHE_REFUSED = "cache_refused", 0, 0, "a web cache answered with a warning or an error, and nothing else"
+    BOGUS_CACHED = "bogus_cached", 0, 0, "an address or URL that a web cache told cannot be a servent's or a cache's"
+    CACHE_RATE = "cache_rate", 0, 429, "more requests of our web cache from one address than are answered in this time"
+    BOGUS_UPDATE = "bogus_update", 0, 403, "an update of our web cache that does not tell of its sender"
     # -- HTTP: told to the peer ----------------------------------------------------------------------------------------
     REQUEST_BROKEN = "request_broken", 0, 400, "a request that cannot be read"
     METHOD = "method", 0, 501, "a method other than GET and HEAD"

@@ -65,6 +65,12 @@ class BootstrapSettings(Struct, frozen=True, forbid_unknown_fields=True):
     #: UDP host caches, as host:port, that are asked for hosts while too few are known; `default` stands for a list of the
     #: public network with profile `public`, and for none with the others.
     udp_host_caches: tuple[str, ...] = ("default",)
+    #: Web caches (GWebCache 1 and 2), as http or https URLs without `?…`, that are asked for hosts when the other ways find too
+    #: few: each once an hour at most, also over restarts.  None comes with the program: the caches of old are gone, and one
+    #: that you do not know may tell anything.  A node with `serve_cache` is one, at `http://HOST:6346/gwc`.
+    gwebcaches: tuple[str, ...] = ()
+    #: Serve as such a cache for others, at `/gwc` on every port of `network.listen`.
+    serve_cache: bool = False
 
 
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):

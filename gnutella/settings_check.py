@@ -15,6 +15,7 @@ from typing import Annotated, Literal, get_args, get_origin
 
 import msgspec
 
+from gnutella.protocol.gwebcache import check_url
 from gnutella.units import parse_address
 
 #: Endpoint prefixes that Twisted brings, with the number of positional arguments that each needs at least.
@@ -72,6 +73,11 @@ def check_cache(text: str) -> str:
     return text if text == BUILT_IN else check_peer(text)
 
 
+def check_web_cache(text: str) -> str:
+    """The URL of a GWebCache, in one spelling."""
+    return check_url(text, allow_private=True)
+
+
 def check_advertise(text: str) -> str:
     """IP or IP:port, or empty."""
     if text:
@@ -109,6 +115,7 @@ CHECKS: dict[str, Callable[[str], str]] = {
     "network.connect": check_peer,
     "network.advertise": check_advertise,
     "bootstrap.udp_host_caches": check_cache,
+    "bootstrap.gwebcaches": check_web_cache,
     "network.user_agent": check_token_text,
     "control.control": check_door,
     "control.console": check_door,

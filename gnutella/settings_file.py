@@ -49,6 +49,8 @@ RESTART_KEYS = frozenset(
         "network.dial_timeout_s",
         "bootstrap.multicast",
         "bootstrap.udp_host_caches",
+        "bootstrap.gwebcaches",
+        "bootstrap.serve_cache",
         "routing.ping_interval_s",
         "sharing.directories",
         "sharing.share_incoming",

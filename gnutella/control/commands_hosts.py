@@ -1,4 +1,4 @@
-"""Commands about where peers are found: the host cache."""
+"""Commands about where peers are found: the host cache, the web caches."""
 
 from __future__ import annotations
 
@@ -20,6 +20,14 @@ HOST_COLUMNS = (
     Column("failures", "number", "failed", default=0, meaning="in a row"),
     Column("next_try_s", "duration", "rests", meaning="seconds for which it is not dialled; null: it may be dialled"),
 )
+CACHE_COLUMNS = (
+    Column("url", width=40, flexible=True),
+    Column("state", width=6, meaning="good (it answered the last time), new (never asked) or failed"),
+    Column("version", "number", meaning="1 or 2; null while it is not known"),
+    Column("last_ok", "clock", "answered", meaning="seconds since 1970 of its last answer, or null"),
+    Column("failures", "number", "failed", default=0, meaning="in a row"),
+    Column("next_try_s", "duration", "rests", meaning="seconds for which it is not asked; null: it may be asked"),
+)
 
 
 async def run_hosts(call: Call) -> None:
@@ -30,6 +38,11 @@ async def run_hosts(call: Call) -> None:
         if number % ROOM_EVERY == 0:
             await call.room()
     call.end["known"] = len(rows)
+
+
+async def run_caches(call: Call) -> None:
+    for row in call.node.web_caches():
+        call.row(row)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -43,5 +56,13 @@ COMMANDS: tuple[Command, ...] = (
         empty="no hosts are known",
         details="Kept in state.db, written each minute and at the end; 2000 at most, the worst go first.",
         examples=("hosts --limit 20",),
+    ),
+    Command(
+        "cache.list",
+        (("caches",), ("cache", "list")),
+        "the web caches (GWebCache) that are asked for hosts when other ways find too few",
+        columns=CACHE_COLUMNS,
+        run=run_caches,
+        empty="no web caches are known; see bootstrap.gwebcaches",
     ),
 )

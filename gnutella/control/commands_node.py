@@ -26,6 +26,12 @@ STATUS_COLUMNS = (
         "reachable", "json", meaning="{tcp, udp}: true, false, or null while unknown; true once somebody came unasked"
     ),
     Column("ready", "truth", default=False, meaning="the listener is up and the shared files are served"),
+    Column(
+        "bootstrap",
+        "json",
+        default={},
+        meaning="{hosts, web_caches, serves}: how many are known, and {url, requests, updates, hosts} of our own cache or null",
+    ),
     Column("profile", meaning="lan, public or loopback"),
     Column("hashing", "json", meaning="{pending, current}"),
     Column("transfers", "json", meaning="{downloads, uploads, download_rate, upload_rate}, rates in bytes a second"),

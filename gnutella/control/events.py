@@ -75,6 +75,9 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType("blocklist_read", ("path", "state", "ranges", "error"), "a blocklist was read, or could not be"),
         EventType("config_changed", ("key", "value"), "a setting was changed at run time"),
         EventType("reachability_changed", ("tcp", "udp"), "whether others can reach this node"),
+        EventType(
+            "web_cache_asked", ("url", "hosts", "error"), "a web cache was asked; how many hosts it told, or why none"
+        ),
         EventType("control_refused", ("address", "reason"), "a console or API caller was refused"),
         EventType("gap", ("first", "last"), "events first..last happened but are no longer kept"),
     )

@@ -134,6 +134,10 @@ class NodeView(Protocol):
         (seconds of the epoch, None for never), uptime_s (a day's average), failures (in a row), next_try_s (None: now)."""
         ...
 
+    def web_caches(self) -> Sequence[Row]:
+        """Web caches, the best first: url, state (as hosts), version (1, 2, or None), last_ok, failures, next_try_s."""
+        ...
+
     # -- what is shared ------------------------------------------------------------------------------------------------
 
     def share_add(self, directory: str) -> Awaitable[Row]:

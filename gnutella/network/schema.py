@@ -36,4 +36,8 @@ MIGRATIONS: tuple[str, ...] = (
     -- When a host that failed may be dialled again: a restart must not make us knock at once.
     ALTER TABLE hosts ADD COLUMN not_before REAL NOT NULL DEFAULT 0;
     """,
+    """
+    CREATE TABLE web_caches (url TEXT PRIMARY KEY, next_at REAL NOT NULL, failures INTEGER NOT NULL,
+        last_ok REAL NOT NULL, spec INTEGER NOT NULL) WITHOUT ROWID;
+    """,
 )

@@ -191,6 +191,10 @@ class FakeNode:
         """What the test put there."""
         return list(self.known_hosts)
 
+    def web_caches(self) -> Sequence[Row]:
+        """None."""
+        return []
+
     # -- files ---------------------------------------------------------------------------------------------------------
 
     async def share_add(self, directory: str) -> Row:

@@ -51,6 +51,7 @@ from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
 from gnutella.superpeers.lookup import asked_by
+from gnutella.testing import fuzz_bootstrap
 from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
 from gnutella.testing.fuzz_seeds import TREE, seeds
 from gnutella.testing.routers import make_router, open_links
@@ -427,10 +428,11 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "address": (1, _address),
     "blocklist": (3, _blocklist),
     "networks": (1, _networks),
+    **fuzz_bootstrap.RUNS,
 }
 
 
 def targets(tests: Path) -> list[Target]:
     """All targets, with the seeds found below `tests`."""
-    found = seeds(tests)
+    found = {**fuzz_bootstrap.SEEDS, **seeds(tests)}
     return [Target(name, weight, run, tuple(found.get(name) or (b"",))) for name, (weight, run) in _RUNS.items()]

@@ -1,0 +1,40 @@
+"""What a node lends to the part of it that finds first peers (gnutella.network.bootstrap)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gnutella import USER_AGENT
+from gnutella.network.bootstrap import Bootstrap, Parts
+from gnutella.routing.actions import Emit
+from gnutella.routing.events import HostLearned
+from gnutella.units import Address
+
+if TYPE_CHECKING:
+    from gnutella.node import Node
+
+
+def bootstrap_of(node: Node) -> Bootstrap:
+    """The node's own; its router must be there."""
+
+    def learned(hosts: Sequence[Address]) -> None:
+        # The way of all pongs: the links know which addresses are our own.
+        node.links.execute([Emit(HostLearned(host, 0, 0, True, None)) for host in hosts])
+
+    def told(url: str, hosts: int, error: str) -> None:
+        node.journal.add("web_cache_asked", url=url, hosts=hosts, error=error)
+
+    parts = Parts(
+        links=lambda: node.links,
+        hosts=node.hosts,
+        own_address=node.own_address,
+        rng=node.rng,
+        learned=learned,
+        told=told,
+        count_drop=node.router.count_drop,
+        is_relay=lambda: not node.router.is_leaf,
+        was_reached=lambda: node.was_reached,
+        user_agent=node.config.settings.network.user_agent or USER_AGENT,
+    )
+    return Bootstrap(node.reactor, node.config.settings, node.store, parts)
