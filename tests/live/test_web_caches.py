@@ -154,7 +154,8 @@ async def test_hostile_pages_are_refused_within_bounds(reactor: Any, kind: str) 
         with pytest.raises((Refused, RemoteViolation)) as caught:
             answer = parse_answer(await get(reactor, url, "127.0.0.1", max_bytes=MAX_ANSWER, user_agent="Test"))
             WebCaches([url], random.Random(1), allow_private=True).answered(url, answer, 0.0)
-        assert caught.value.reason is reason
+        refused: Any = caught.value
+        assert refused.reason is reason
         assert len(heard.heard) == 1
 
 
@@ -240,7 +241,8 @@ async def ask(reactor: Any, server: Node, *pieces: bytes) -> bytes:
         pause: Deferred[None] = Deferred()
         reactor.callLater(0.01, pause.callback, None)
         await pause
-    return await asker.done
+    heard: bytes = await asker.done
+    return heard
 
 
 @async_test()

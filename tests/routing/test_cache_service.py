@@ -84,7 +84,8 @@ def test_nobody_can_tell_of_somebody_else(query: str) -> None:
     service = make()
     reply = service.reply(query, ASKER, 0.0, NOTHING)
     assert reply.drops == [DropReason.BOGUS_UPDATE] and b"WARNING" in reply.body
-    assert told(service, "get=1").hosts == told(service, "get=1").urls == ()
+    answer = told(service, "get=1")
+    assert (answer.hosts, answer.urls) == ((), ())
 
 
 def test_a_cache_that_a_servent_serves_itself_is_taken_and_that_of_another_left_out() -> None:
