@@ -34,7 +34,7 @@ def bootstrap_of(node: Node) -> Bootstrap:
         told=told,
         count_drop=node.router.count_drop,
         is_relay=lambda: not node.router.is_leaf,
-        was_reached=lambda: node.was_reached,
+        was_reached=lambda: node.standing.tcp is True,
         user_agent=node.config.settings.network.user_agent or USER_AGENT,
     )
     return Bootstrap(node.reactor, node.config.settings, node.store, parts)
