@@ -280,7 +280,9 @@ class Node(Service):
             self.udp.connect_back,
             happenings.reachability_changed,
         )
-        self.searches = Searches(self, self.journal, self.reactor, self.rng, self._found_sources)
+        self.searches = Searches(
+            self, self.journal, self.reactor, self.rng, self._found_sources, self.safety.spam_threshold
+        )
 
     def _became_ready(self) -> None:
         self.is_ready = True

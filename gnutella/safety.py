@@ -79,6 +79,10 @@ class Safety:
         """Whether a hit of our own search may be shown: not when it comes from a blocked address."""
         return not self.gate.blocks(event.hit.address.host)
 
+    def spam_threshold(self) -> int:
+        """The score from which a hit is likely spam, as the settings have it now."""
+        return self._node.config.settings.safety.spam_threshold
+
     # -- what people ask -----------------------------------------------------------------------------------------------
 
     def row(self) -> Row:

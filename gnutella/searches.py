@@ -1,8 +1,8 @@
 """Searches of this node: query out, hits in, numbered rows that stay addressable.
 
 The daemon keeps the newest hit lists, so that `gnutella search` and a later `gnutella get 1`, which are different connections,
-speak of the same row.  A search that nobody stops ends by itself after LINGER_S; its rows stay until MAX_HIT_LISTS newer lists
-push it out.
+speak of the same row.  Every row has a spam score with reasons; `spam_threshold` tells from where on it is likely spam.  A
+search that nobody stops ends by itself after LINGER_S; its rows stay until MAX_HIT_LISTS newer lists push it out.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from gnutella.protocol.urn import parse_urn, sha1_urn
 from gnutella.routing.events import HitReceived
 from gnutella.routing.results import MAX_ROWS, Hit, SearchResults
 from gnutella.routing.seams import Chance
+from gnutella.routing.spam import DEFAULT_THRESHOLD, SpamJudge, SpamMemory
 from gnutella.units import Guid
 
 #: Seconds after which a search takes no more hits: reverse paths in the network live about ten minutes (digest 4.1).
@@ -65,11 +66,19 @@ class Searches:
     """The node's hit lists, newest last.  `clock` is the reactor; `on_sources` gets each file found with its sources."""
 
     def __init__(
-        self, asker: Asker, journal: Journal, clock: Any, rng: Chance, on_sources: Callable[[Hit], None]
+        self,
+        asker: Asker,
+        journal: Journal,
+        clock: Any,
+        rng: Chance,
+        on_sources: Callable[[Hit], None],
+        spam_threshold: Callable[[], int] = lambda: DEFAULT_THRESHOLD,
     ) -> None:
         self._asker = asker
         self._rng = rng
         self._on_sources = on_sources
+        self._spam_threshold = spam_threshold
+        self._spam = SpamMemory()
         self._journal = journal
         self._clock = clock
         self._lists: OrderedDict[Guid, HitListOf] = OrderedDict()
@@ -80,7 +89,8 @@ class Searches:
         """Send a query for words or for one URN; UserError (64) for words that no servent would answer."""
         query = query_for(words)
         guid = self._asker.search(query)
-        found = HitListOf(SearchResults(guid, kinds, limit or MAX_ROWS), words, self._stop)
+        judge = SpamJudge(words, self._spam, self._spam_threshold())
+        found = HitListOf(SearchResults(guid, kinds, limit or MAX_ROWS, judge), words, self._stop)
         found.on_row = on_row
         found.timer = self._clock.callLater(LINGER_S, found.stop)
         self._open.add(guid)

@@ -39,6 +39,9 @@ HIT_COLUMNS = (
     Column("vendor", width=8, default=""),
     Column("magnet", in_table=False, default=""),
     Column("sources", "list", width=21, default=[], meaning="{address, servent_id, push} each"),
+    Column("spam", "number", in_table=False, default=0, meaning="0 to 100; see how-to/stay-safe.md"),
+    Column("spam_reasons", "list", in_table=False, default=[], meaning="what makes it so, the weightiest first"),
+    Column("likely_spam", "truth", in_table=False, default=False, meaning="spam is at least safety.spam_threshold"),
 )
 ANONYMOUS = Param(
     "anonymous",
@@ -198,6 +201,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("wait", f"how long hits are taken; {SEARCH_WAIT_S:g} s", "seconds", option=True),
             Param("limit", "end after so many hits", "number", option=True),
             Param("kind", ",".join(KINDS), "choices", "KIND,…", option=True, choices=KINDS),
+            Param("all", "also show what is likely spam", "flag", option=True),
             ANONYMOUS,
         ),
         HIT_COLUMNS,

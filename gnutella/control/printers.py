@@ -53,6 +53,8 @@ def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: 
         return Lines(lambda row: doctor_lines(row, width, colours=colours))
     if command.layout == "block":
         return Lines(lambda row: block_lines(command, row))
+    if any(column.key == "likely_spam" for column in command.columns):
+        return HitLines(command, width, colours=colours, shows_all=invocation.values.get("all") is True)
     return TableLines(command, width, colours=colours)
 
 
@@ -76,6 +78,25 @@ class TableLines:
 
     def end(self) -> list[str]:
         return self._table.flush() if self._any else [self._empty] if self._empty else []
+
+
+class HitLines(TableLines):
+    """A table of hits without those that are likely spam, which are counted at its end."""
+
+    def __init__(self, command: Command, width: int, *, colours: bool = False, shows_all: bool = False) -> None:
+        super().__init__(command, width, colours=colours)
+        self._shows_all = shows_all
+        self._hidden = 0
+
+    def add(self, row: Row) -> list[str]:
+        if row.get("likely_spam") and not self._shows_all:
+            self._hidden += 1
+            return []
+        return super().add(row)
+
+    def end(self) -> list[str]:
+        hidden = [f"{self._hidden} hidden as likely spam, --all shows them"] if self._hidden else []
+        return [*super().end(), *hidden]
 
 
 class Lines:

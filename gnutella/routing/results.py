@@ -17,6 +17,7 @@ from gnutella.protocol.magnet import Magnet, format_magnet
 from gnutella.protocol.urn import b32encode, sha1_urn
 from gnutella.routing.events import HitReceived
 from gnutella.routing.sorts import sort_of, wanted_sorts
+from gnutella.routing.spam import NO_VERDICT, SpamJudge, Verdict
 from gnutella.units import Address, Guid
 
 #: Files of one search, and sources of one file, that are kept; more are only counted (our own numbers).
@@ -60,6 +61,8 @@ class Hit:
     sha1: bytes | None
     hops: int
     sources: list[HitSource] = field(default_factory=list)
+    spam: Verdict = NO_VERDICT
+    is_spam: bool = False
     #: Tree roots as told by how many sources; they may lie.
     _tths: Counter[bytes] = field(default_factory=Counter)
 
@@ -100,16 +103,25 @@ class Hit:
             "vendor": self.sources[0].vendor,
             "magnet": self.magnet(),
             "sources": [source.row() for source in self.sources],
+            "spam": self.spam.score,
+            "spam_reasons": list(self.spam.reasons),
+            "likely_spam": self.is_spam,
         }
 
 
 class SearchResults:
-    """All hits of one search; `kinds` lets only some sorts of files through (sorts.SORTS), `limit` so many rows."""
+    """All hits of one search; `kinds` lets only some sorts of files through (sorts.SORTS), `limit` so many rows.
 
-    def __init__(self, guid: Guid, kinds: Iterable[str] = (), limit: int = MAX_ROWS) -> None:
+    `judge` says how likely each is spam; without one, none is.
+    """
+
+    def __init__(
+        self, guid: Guid, kinds: Iterable[str] = (), limit: int = MAX_ROWS, judge: SpamJudge | None = None
+    ) -> None:
         self.guid = guid
         #: Results that found no room.
         self.omitted = 0
+        self._judge = judge
         self._wanted = wanted_sorts(kinds)
         self._limit = min(limit or MAX_ROWS, MAX_ROWS)
         self._hits: dict[_Key, Hit] = {}
@@ -130,6 +142,8 @@ class SearchResults:
     def add_hit(self, hit: QueryHit, hops: int) -> list[Hit]:
         """Take in the records of one hit; gives the rows that are new."""
         new: list[Hit] = []
+        if self._judge is not None:
+            self._judge.note_together((record.sha1, record.alternates) for record in hit.records)
         for record in hit.records:
             if self._wanted and sort_of(record.name) not in self._wanted:
                 continue
@@ -143,21 +157,33 @@ class SearchResults:
                 self._hits[key] = row
                 self._numbered.append(row)
                 new.append(row)
-            if not row.add(_source(hit, record), record.tth, hops):
+            source = _source(hit, record)
+            if self._judge is not None:
+                self._judge.note(row, source)
+            if not row.add(source, record.tth, hops):
                 self.omitted += len(row.sources) >= MAX_SOURCES
+        for row in new:
+            self._look_at(row)
         return new
 
     def hit(self, number: int) -> Hit | None:
         """The row of that number, with its sources for a download."""
-        return self._numbered[number - 1] if 0 < number <= len(self._numbered) else None
+        return self._look_at(self._numbered[number - 1]) if 0 < number <= len(self._numbered) else None
 
     def hits(self) -> list[Hit]:
         """All rows, by number."""
         return list(self._numbered)
 
     def rows(self) -> list[dict[str, Any]]:
-        """All rows as users see them: hit, name, size, urn, tth, hops, vendor, magnet, sources."""
-        return [hit.row() for hit in self._numbered]
+        """All rows as users see them: hit, name, size, urn, tth, hops, vendor, magnet, sources, spam, spam_reasons."""
+        return [self._look_at(hit).row() for hit in self._numbered]
+
+    def _look_at(self, hit: Hit) -> Hit:
+        """Judge it by what is known now."""
+        if self._judge is not None:
+            hit.spam = self._judge.verdict(hit)
+            hit.is_spam = hit.spam.score >= self._judge.threshold
+        return hit
 
 
 def _source(hit: QueryHit, record: HitRecord) -> HitSource:

@@ -120,7 +120,7 @@ def test_a_line_made_from_values_parses_to_the_same_values(
 ) -> None:
     command = by_name("search.start")
     words = [word or "x" for word in words]
-    values = {"words": tuple(words), "wait": wait, "limit": limit, "kind": ("audio",), "anonymous": "off"}
+    values = {"words": tuple(words), "wait": wait, "limit": limit, "kind": ("audio",), "all": True, "anonymous": "off"}
     assert parse(split(line_of(command, values)), CLI_COMMANDS).values == values
 
 

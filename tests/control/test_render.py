@@ -170,3 +170,13 @@ def test_colours_come_only_when_wanted() -> None:
     assert "\x1b[31m" in shown[coloured]
     assert "\x1b" not in shown[plain]
     assert "NO  disk" in shown[plain]
+
+
+def test_likely_spam_is_counted_below_the_table_unless_all_is_asked_for() -> None:
+    rows = [{"hit": 1, "name": "song", "likely_spam": False}, {"hit": 2, "name": "worm", "likely_spam": True}]
+    for shows_all, expected in ((False, 1), (True, 0)):
+        printer = printer_for(Invocation(by_name("search.start"), {"all": shows_all}))
+        lines = [line for row in rows for line in printer.add(row)] + printer.end()
+        assert any("song" in line for line in lines)
+        assert any("worm" in line for line in lines) is shows_all
+        assert lines.count("1 hidden as likely spam, --all shows them") == expected

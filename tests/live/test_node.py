@@ -33,7 +33,7 @@ pytestmark = pytest.mark.live
 #: Keys of the product contract.
 STATUS = "version servent_id role uptime_s listen links shared reachable ready"
 PEER = "address direction role vendor since_s deflate tls rx_messages tx_messages dropped"
-HIT = "hit name size urn tth hops vendor magnet sources"
+HIT = "hit name size urn tth hops vendor magnet sources spam spam_reasons likely_spam"
 SHARE = "path name size urn tth hits uploads"
 HOST = " ".join(column.key for column in HOST_COLUMNS)
 LISTEN = ["tcp:0:interface=127.0.0.1"]

@@ -215,3 +215,18 @@ def test_what_nobody_would_answer_is_refused(words: str) -> None:
     assert caught.value.exit_code == 64
     assert desk.overlay.asked == []
     assert desk.clock.getDelayedCalls() == []
+
+
+def test_rows_say_how_likely_they_are_spam_by_the_threshold_of_the_time() -> None:
+    desk = Desk()
+    setting = [50]
+    desk.searches = Searches(
+        desk.overlay, desk.journal, desk.clock, random.Random(1), desk.sources.append, lambda: setting[0]
+    )
+    told: list[Any] = []
+    for setting[0], expected in ((50, True), (70, False)):
+        found = desk.searches.search("purple rain", (), 0, told.append)
+        desk.hit(found.guid, 1, HitRecord(1, 300_000, "purple rain.exe", SHA1))
+        assert (told[-1]["spam"], told[-1]["likely_spam"]) == (65, expected)
+        assert told[-1]["spam_reasons"] == ["a program of 293.0 KiB", "named just like the query"]
+        found.stop()

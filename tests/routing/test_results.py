@@ -43,6 +43,9 @@ def test_the_same_file_of_many_servents_is_one_row() -> None:
                 {"address": "10.2.0.1:6346", "servent_id": guid_of(1).hex(), "push": False},
                 {"address": "10.2.0.2:6346", "servent_id": guid_of(2).hex(), "push": True},
             ],
+            "spam": 0,
+            "spam_reasons": [],
+            "likely_spam": False,
         }
     ]
     assert [(source.index, source.name) for source in row.sources] == [(5, "Song.ogg"), (9, "renamed.ogg")]
