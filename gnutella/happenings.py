@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, PortReached, ReachabilityChanged
 from gnutella.reasons import DropReason
-from gnutella.routing.actions import Emit
+from gnutella.routing.actions import Emit, SendDatagram
 from gnutella.routing.events import (
     ConnectBackAsked,
     HitReceived,
@@ -48,6 +48,8 @@ class Happenings:
                 node.standing.call_back(event)
             case ReachLearned():
                 node.standing.learned()
+            case SendDatagram():
+                node.udp.send(event)
             case PushReceived():
                 node.transfers.answer_push(event.push)
             case LinkOpened():
@@ -97,6 +99,8 @@ class Happenings:
                     node.router.self_changed()
                     node.standing.moved()
                     self.reachability_changed()
+            case _:
+                self.link_event(event)
 
     def reachability_changed(self) -> None:
         """Into the journal."""

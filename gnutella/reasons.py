@@ -68,6 +68,18 @@ class DropReason(Enum):
     UDP_RATE = "udp_rate", 0, 0, "more datagrams from one address than are answered or taken in this time"
     UDP_BUSY = "udp_busy", 0, 0, "more datagrams in all than are answered in this time"
     UDP_UNSENT = "udp_unsent", 0, 0, "a datagram of ours that the system did not take, or whose host has no address"
+    UNREQUESTED_ANNOUNCE = (
+        "unrequested_announce",
+        0,
+        0,
+        "hits announced by UDP for a query that nobody here asks (any more)",
+    )
+    UNREQUESTED_ACK = "unrequested_ack", 0, 0, "an acknowledgement for hits that were not announced to that host"
+    OOB_INSECURE = "oob_insecure", 0, 0, "hits announced or wanted by UDP in a version without tokens"
+    OOB_TOKEN = "oob_token", 0, 0, "a hit by UDP without the token that its sender was given"
+    OOB_UNCLAIMED = "oob_unclaimed", 0, 0, "hits of ours that were announced by UDP, and that nobody asked for in time"
+    FORGED_RETURN = "forged_return", 0, 0, "a query that wants its hits sent to another host than the one it came from"
+    QUERY_KEY = "query_key", 0, 0, "a query by UDP without the key that its sender was given; it is told its key"
     # -- links: closed -------------------------------------------------------------------------------------------------
     MESSAGE_TOO_LARGE = "message_too_large", 400, 0, "a header announced more payload than any message may have"
     TOO_MANY_BAD = "too_many_bad", 501, 0, "more unreadable messages than a working peer sends"

@@ -84,6 +84,11 @@ class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     ping_interval_s: Seconds = 30.0
     #: Which queries leave a trace: own ones, all (teaching, demo), or none.
     trace: Literal["own", "all", "off"] = "own"
+    #: Hits sent by UDP straight to whoever asked: `auto` asks for them once a datagram of a stranger has reached our UDP port,
+    #: `on` always; both give them to others who ask.  `off`: hits go over links only.  Firewalled nodes neither ask nor give.
+    oob: Literal["auto", "on", "off"] = "auto"
+    #: Answer queries that come by UDP with a key (GUESS), and say so in pongs; ultrapeers only.
+    guess: bool = True
     #: Hits of one query that are kept (our own) or passed on (others').
     max_hits_per_query: Count = 250
 

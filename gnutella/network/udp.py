@@ -7,6 +7,7 @@ not keep the node from running: it is logged, and the node lives without it.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
@@ -24,13 +25,16 @@ from gnutella.network.multicast import LanGroup
 from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
 from gnutella.protocol.message import Pong
 from gnutella.reasons import DropReason
-from gnutella.routing.actions import Emit
+from gnutella.routing.actions import Action, Emit, SendDatagram
+from gnutella.routing.guess import Guess
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.lan import GROUP
 from gnutella.routing.router import Router
 from gnutella.routing.seams import Chance
-from gnutella.routing.udp import Datagrams, Needs, Tellable, UdpAction
+from gnutella.routing.tokens import SECRET_BYTES
+from gnutella.routing.udp import Datagrams, Needs, UdpAction
 from gnutella.routing.udp_caches import UdpCaches
+from gnutella.routing.udp_pongs import Tellable
 from gnutella.settings import Settings
 from gnutella.settings_check import BUILT_IN
 from gnutella.units import Address, Guid, parse_address
@@ -76,6 +80,7 @@ class LinkCounts(Protocol):
     @property
     def addresses(self) -> list[Address]: ...
     def summary(self) -> dict[str, int]: ...
+    def execute(self, actions: list[Action]) -> None: ...
 
 
 class _UdpPort(DatagramProtocol):
@@ -109,6 +114,7 @@ class Udp:
     ) -> None:
         self._reactor = reactor
         self._network = settings.network
+        self._routing = settings.routing
         self._router = router
         self._links = links
         self._hosts = hosts
@@ -134,8 +140,13 @@ class Udp:
         """Open a port beside each of these TCP ports, and begin to ask around."""
         for address in addresses:
             self._open(address)
-        if not self._ports:
-            return
+        if self._ports:
+            self._begin()
+        self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
+
+    def _begin(self) -> None:
+        secret = secrets.token_bytes(SECRET_BYTES)
+        self._router.open_datagrams(secret, self._clock())
         self._calls = self._calls and self._caller() is not None and self._group.open()
         self.datagrams = Datagrams(
             self,
@@ -145,9 +156,10 @@ class Udp:
             allow_private=self._network.profile != "public",
             now=self._clock(),
             calls=self._calls,
+            routing=self._router,
+            guess=Guess(secret, self._clock()),
         )
         self.datagrams.use_shares(self._gate.shares)
-        self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
 
     async def stop(self) -> None:
         """Close the ports; what waits to be sent is not sent."""
@@ -165,6 +177,8 @@ class Udp:
     def use_settings(self, settings: Settings) -> None:
         """Judge the need for links by other limits from now on."""
         self._network = settings.network
+        self._routing = settings.routing
+        self._tell_of_us()
         if self.datagrams is not None:
             self.datagrams.use_shares(self._gate.shares)
 
@@ -220,12 +234,19 @@ class Udp:
         for action in actions:
             if isinstance(action, Emit):
                 self._emit(action.event)
+            elif not isinstance(action, SendDatagram):
+                self._links.execute([action])
             elif action.to == GROUP:
                 self._group.call(self._caller(), action.data)
             elif action.delay_s:
                 self._send_later(action.delay_s, action.to, action.data, port)
             else:
                 self._send(action.to, action.data, port)
+
+    def send(self, sending: SendDatagram) -> None:
+        """A datagram that something on a link brought about."""
+        if self.datagrams is not None:
+            self._execute([self.datagrams.noted(sending, self._clock())], None)
 
     def _send_later(self, delay_s: float, to: Address, data: bytes, port: Any) -> None:
         def send() -> None:
@@ -261,6 +282,8 @@ class Udp:
             port.write(data, (f"::ffff:{host}" if is_v6 and ":" not in host else host, number))
         except Exception as error:  # noqa: BLE001 - OSError, and whatever Twisted makes of an address it does not like
             self._unsent(host, error)
+            if self.datagrams is not None:
+                self._links.execute(self._router.datagram_unsent(data, self._clock()))
 
     def _unsent(self, host: str, error: BaseException | None) -> None:
         self._router.count_drop(DropReason.UDP_UNSENT)
@@ -281,7 +304,16 @@ class Udp:
         return next(usable, None)
 
     def _tick(self) -> None:
+        self._tell_of_us()
         self._guarded(lambda udp: udp.tick(self._clock(), self._needs()))
+
+    def _tell_of_us(self) -> None:
+        """Have our pongs on links say how many slots are free, and whether queries by UDP are answered."""
+        told, slots = self._router.self, self.free_slots()
+        takes_guess = self._routing.guess and slots is not None and bool(self._ports) and not told.is_firewalled
+        if (told.slots, told.takes_guess) != (slots, takes_guess):
+            told.slots, told.takes_guess = slots, takes_guess
+            self._router.self_changed()
 
     def _tick_failed(self, failure: Failure) -> None:
         self.log.failure("the clock of the UDP port stopped", failure)
@@ -309,6 +341,9 @@ class Udp:
             return None
         leaves = links["leaves"]
         return network.max_leaves - leaves, network.max_links - (links["peers"] - leaves)
+
+    def takes_guess(self) -> bool:
+        return self._router.self.takes_guess
 
     def takes_tls(self) -> bool:
         return self._router.self.reads_tls

@@ -53,7 +53,7 @@ KEYS = (
     GgepKey("F", "V", "bits; 0 TLS", "HEAD pong: features"),
     GgepKey("FW", "T", "version byte", "firewall-to-firewall transfers"),
     GgepKey("GTKGV", "Po T", "version structure", "version of gtk-gnutella"),
-    GgepKey("GUE", "Po Pi", "major and minor in one byte", "GUESS"),
+    GgepKey("GUE", "Po Pi", "major and minor in one byte", "GUESS", WRITES),
     GgepKey(
         "H", "R Q", "01 and SHA-1, or 02 and SHA-1 and tree root", "hash; in hits only for askers with flag 0800", BOTH
     ),
@@ -83,10 +83,10 @@ KEYS = (
     GgepKey("PUSH_TLS", "T", "bitmap for PUSH", "which of them take TLS"),
     GgepKey("PUSH6_TLS", "T", "bitmap for PUSH6", "which of them take TLS"),
     GgepKey("Q", "V", "signed byte", "HEAD pong: free slots (negative) or queue length", READS),
-    GgepKey("QK", "Pi Po Q", "4 to 16 bytes", "GUESS query key"),
+    GgepKey("QK", "Pi Po Q", "4 to 16 bytes", "GUESS query key", BOTH),
     GgepKey("R", "V", "pairs of 32-bit offsets, big endian", "HEAD pong: ranges; R5 with 40 bits"),
     GgepKey("SCP", "Pi", "1 byte: 01 ultrapeer, 02 TLS, 04 IPv6, 08 no IPv4", "packed hosts are welcome", BOTH),
-    GgepKey("SO", "Q T V", "token of 1 to 16 bytes, empty in a query", "secure out-of-band hits", READS),
+    GgepKey("SO", "Q T V", "token of 1 to 16 bytes, empty in a query", "secure out-of-band hits", BOTH),
     GgepKey("T", "V", "bitmap for A, also T6", "HEAD pong: which sources take TLS"),
     GgepKey("TLS", "Po T P", "empty", "the listening port takes TLS", BOTH),
     GgepKey("TT", "R", "24 bytes", "tiger tree root, where H is not used", BOTH),

@@ -27,6 +27,8 @@ from gnutella.units import Address, Guid
 
 #: Bytes at which gtk-gnutella starts another hit on a TCP link.
 MAX_OWN_HIT = 2016
+#: The same for a datagram that is not sent again when it is lost.
+MAX_DATAGRAM_HIT = 645
 #: Push proxies told: LimeWire reads 4.
 MAX_OWN_PROXIES = 4
 
@@ -88,13 +90,16 @@ def make_hits(
     reads_tls: bool = False,
     can_browse: bool = False,
     push_proxies: Iterable[Address] = (),
+    max_bytes: int = MAX_OWN_HIT,
+    token: bytes = b"",
 ) -> list[QueryHit]:
-    """Hits for `files`, each with at most 10 records and about 2016 bytes; none for no files.
+    """Hits for `files`, each with at most 10 records and about `max_bytes` of payload; none for no files.
 
-    `address` is where peers reach us; an IPv6 one goes into GGEP 6.  `is_busy`: all upload slots are taken.
+    `address` is where peers reach us; an IPv6 one goes into GGEP 6.  `is_busy`: all upload slots are taken.  `token`: what an
+    asker wants to see in each hit that comes out of band (SO).
     """
-    ggep = _trailer(address, reads_tls, can_browse, list(push_proxies)[:MAX_OWN_PROXIES])
-    room = MAX_OWN_HIT - FIXED_BYTES - SERVENT_ID_BYTES - 7 - (len(ggep.encode()) if ggep is not None else 0)
+    ggep = _trailer(address, reads_tls, can_browse, list(push_proxies)[:MAX_OWN_PROXIES], token)
+    room = max_bytes - FIXED_BYTES - SERVENT_ID_BYTES - 7 - (len(ggep.encode()) if ggep is not None else 0)
     groups: list[list[HitRecord]] = []
     left = 0
     for file in files:
@@ -113,8 +118,10 @@ def make_hits(
     ]
 
 
-def _trailer(address: Address, reads_tls: bool, can_browse: bool, proxies: list[Address]) -> Ggep | None:
+def _trailer(address: Address, reads_tls: bool, can_browse: bool, proxies: list[Address], token: bytes) -> Ggep | None:
     values: dict[str, bytes] = {}
+    if token:
+        values["SO"] = token
     if can_browse:
         values["BH"] = b""
     if ":" in address.host:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gnutella.reasons import DropReason
-from gnutella.units import Guid, LinkId
+from gnutella.units import Address, Guid, LinkId
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,18 @@ class Emit:
     """Tell the node: an event of gnutella.routing.events."""
 
     event: object
+
+
+@dataclass(frozen=True, slots=True)
+class SendDatagram:
+    """Send `data` to `to` (host caches may be names) after `delay_s`; to lan.GROUP by multicast with TTL 1.
+
+    An action of the UDP port; what happens on links brings it about as an event (Emit).
+    """
+
+    to: Address
+    data: bytes
+    delay_s: float = 0.0
 
 
 Action = Send | Flood | Close | Emit

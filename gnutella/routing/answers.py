@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from gnutella import VENDOR_CODE, __version__
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.ggep import Ggep, le_encode
 from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT
-from gnutella.protocol.message import Pong, encode, honest_kbytes, make_hits
-from gnutella.protocol.query import FLAG_GGEP_H, MASK_MAX_HITS
+from gnutella.protocol.message import Pong, QueryHit, encode, honest_kbytes, make_hits
+from gnutella.protocol.offer import MAX_OWN_HIT
+from gnutella.protocol.query import FLAG_GGEP_H, FLAG_OOB, MASK_MAX_HITS, oob_address
+from gnutella.routing.guess import GUESS_VERSION
 from gnutella.routing.link import HARD_MAX_TTL, Link
 from gnutella.routing.seams import Library, OwnAddress, Shared
 from gnutella.routing.switchboard import Switchboard
-from gnutella.units import Address
+from gnutella.routing.udp_pongs import slots_value
+from gnutella.units import Address, Guid, LinkId
 
 #: Hops that a hit may make beyond those of its query (gtk-gnutella; digest 2.5).
 EXTRA_TTL = 5
+#: A query is answered out of band if it made this many hops before the last one (digest 8.5 counts that too): neighbours
+#: are answered over their link.
+MIN_OOB_HOPS = 1
 #: Speed in hits, kbit/s: we do not measure it, and readers only show it.
 SPEED_KBIT_S = 10_000
 #: Addresses by our IP whose pongs are kept ready; an upper bound on our own interfaces.
@@ -36,7 +43,8 @@ class Self:
 
     `is_firewalled` makes hits ask for a push and name `push_proxies`, `is_busy` tells that all upload slots are taken,
     `can_browse` that all our files are listed to whoever asks (other servents offer that only where it is said),
-    `accepts_links` is whether pongs advertise us to strangers, `daily_uptime_s` is the average a day.
+    `accepts_links` is whether pongs advertise us to strangers, `daily_uptime_s` is the average a day.  `slots` are free ones
+    for leaves and for ultrapeers (None: we are a leaf), `takes_guess` is whether we answer queries by UDP.
     """
 
     is_firewalled: bool = False
@@ -47,6 +55,21 @@ class Self:
     accepts_links: bool = True
     daily_uptime_s: int | None = None
     push_proxies: tuple[Address, ...] = ()
+    slots: tuple[int, int] | None = None
+    takes_guess: bool = False
+
+
+class Offers(Protocol):
+    """The part of oob_offers.Offers that answers use."""
+
+    def offer(self, link: LinkId, frame: Frame, files: Sequence[Shared], address: Address, now: float) -> bool:
+        """Announce `files` by UDP; False if they are to be sent over the link.  `address`: where the asker reaches us."""
+        ...
+
+
+def hit_ttl(hops: int) -> int:
+    """TTL of a hit for a query that came with `hops`."""
+    return min(hops + EXTRA_TTL, HARD_MAX_TTL)
 
 
 class Answers:
@@ -54,6 +77,8 @@ class Answers:
 
     def __init__(self, board: Switchboard, library: Library, own_address: OwnAddress) -> None:
         self.self = Self()
+        #: Whoever announces hits out of band, if our UDP port is open.
+        self.offers: Offers | None = None
         self._board = board
         self._own_address = own_address
         self._library = library
@@ -76,10 +101,30 @@ class Answers:
         flags = int.from_bytes(frame.data[frame.start + HEADER_SIZE : frame.start + HEADER_SIZE + 2], "big")
         wanted = flags & MASK_MAX_HITS
         files = found[:wanted] if wanted else found
+        address = self.address_for(link)
+        is_offered = bool(
+            flags & FLAG_OOB
+            and frame.hops >= MIN_OOB_HOPS
+            and self.offers is not None
+            and self.offers.offer(link.id, frame, files, address, now)
+        )
+        if not is_offered:
+            self.send_hits(link, frame.guid, frame.hops, self.hits(files, flags, address))
+        self._board.counters.queries_answered += 1
+        self._board.counters.results_sent += len(files)
+        if frame.guid in self._board.trace:
+            noun = "hit" if len(files) == 1 else "hits"
+            how = "announced" if is_offered else "answered"
+            self._board.trace.step(frame.guid, now, f"{how} {len(files)} {noun}", link.id)
+
+    def hits(
+        self, files: Sequence[Shared], flags: int, address: Address, *, max_bytes: int = MAX_OWN_HIT, token: bytes = b""
+    ) -> list[QueryHit]:
+        """Hits for `files`; `flags` are those of the query, `address` where the asker reaches us."""
         state = self.self
-        hits = make_hits(
+        return make_hits(
             files,
-            self.address_for(link),
+            address,
             self._board.servent_id,
             wants_ggep_h=bool(flags & FLAG_GGEP_H),
             needs_push=state.is_firewalled,
@@ -89,15 +134,14 @@ class Answers:
             reads_tls=state.reads_tls,
             can_browse=state.can_browse,
             push_proxies=state.push_proxies if state.is_firewalled else (),
+            max_bytes=max_bytes,
+            token=token,
         )
-        ttl = min(frame.hops + EXTRA_TTL, HARD_MAX_TTL)
+
+    def send_hits(self, link: Link, guid: Guid, hops: int, hits: Sequence[QueryHit]) -> None:
+        """Send hits back over the link of a query that came with `hops`."""
         for hit in hits:
-            self._board.send(link, QUERY_HIT, 0, encode(frame.guid, ttl, 0, hit))
-        self._board.counters.queries_answered += 1
-        self._board.counters.results_sent += len(files)
-        if frame.guid in self._board.trace:
-            noun = "hit" if len(files) == 1 else "hits"
-            self._board.trace.step(frame.guid, now, f"answered {len(files)} {noun}", link.id)
+            self._board.send(link, QUERY_HIT, 0, encode(guid, hit_ttl(hops), 0, hit))
 
     def own_pong(self, link: Link) -> bytes:
         """Payload of our own pong for that peer, without GGEP where it does not read it."""
@@ -116,7 +160,17 @@ class Answers:
     def pong_at(self, local_host: str) -> Pong:
         """Our pong for a host that reaches us at `local_host`, with what is said of us in every one."""
         values = {"VC": _VENDOR}
+        if self.self.slots is not None:
+            values["UP"] = slots_value(self.self.slots)
+        if self.self.takes_guess:
+            values["GUE"] = GUESS_VERSION
         if self.self.daily_uptime_s is not None:
             values["DU"] = le_encode(self.self.daily_uptime_s)
         files = min(self._library.file_count, 0xFFFFFFFF)
         return Pong(self._own_address(local_host), files, honest_kbytes(self._library.kbytes), Ggep.of(values))
+
+
+def wants_hits_elsewhere(frame: Frame, host: str) -> bool:
+    """Whether a query of `host` itself, which nobody passed on, wants its hits sent to another host."""
+    flags = frame.data[frame.start + HEADER_SIZE] << 8
+    return bool(flags & FLAG_OOB) and oob_address(Guid(frame.guid)).host != host

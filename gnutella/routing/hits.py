@@ -11,16 +11,20 @@ from gnutella.protocol.frames import Frame
 from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT
 from gnutella.protocol.message import QueryHit
 from gnutella.reasons import DropReason
+from gnutella.routing.actions import SendDatagram
 from gnutella.routing.events import HitReceived
 from gnutella.routing.link import Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
-from gnutella.routing.switchboard import OWN, Switchboard
-from gnutella.units import Guid, is_plausible_peer
+from gnutella.routing.switchboard import BY_UDP, OWN, Switchboard
+from gnutella.units import Guid, LinkId, is_plausible_peer
 
 #: Largest hit payload that is passed on (gtk-gnutella; digest 2.1).
 MAX_RELAYED_HIT = 16384
 #: Count, address and speed (11), one record (4 + 4 + a letter + two NULs) and a servent id: no hit is shorter.
 MIN_HIT = 38
+#: Longest hit payload that is passed on as a datagram: hits of leaves have up to some 2,000 bytes, and gtk-gnutella sends no
+#: datagrams beyond 4096 (digest 2.5).
+MAX_DATAGRAM_HIT = 4096 - HEADER_SIZE
 _NO_SERVENT = bytes(16)
 
 
@@ -51,9 +55,7 @@ class Hits:
         if frame.length < MIN_HIT or not frame.data[frame.start + HEADER_SIZE]:
             return DropReason.BAD_HIT
         servent_id = frame.data[frame.end - 16 : frame.end]
-        if servent_id in (_NO_SERVENT, frame.guid, self._board.servent_id):
-            return DropReason.BOGUS_HIT
-        return None
+        return DropReason.BOGUS_HIT if self.is_bogus(servent_id, frame.guid) else None
 
     def _route(self, link: Link, frame: Frame, now: float) -> DropReason | None:
         paths, board = self._paths, self._board
@@ -68,6 +70,8 @@ class Hits:
             return self._own(link, frame, now)
         if board.is_leaf:
             return DropReason.NO_ROUTE
+        if source == BY_UDP:
+            return self._by_udp(frame, now)
         target = board.links.get(source)
         if target is None:
             return DropReason.ROUTE_GONE
@@ -92,11 +96,35 @@ class Hits:
             hit = QueryHit.decode(frame.payload)
         except RemoteViolation as violation:
             return violation.reason
+        return self.take(frame.guid, hit, frame.hops + 1, link.id, now)
+
+    def take(self, search: Guid, hit: QueryHit, hops: int, link: LinkId, now: float) -> DropReason | None:
+        """Tell the node of a hit for a search of ours; why not, if it is dropped."""
+        board = self._board
         if not hit.needs_push and not is_plausible_peer(hit.address, allow_private=self._allow_private):
             return DropReason.BOGUS_HIT
-        if not self._paths.take_quota(frame.guid, len(hit.records), self._board.settings.max_hits_per_query, now):
+        if not self._paths.take_quota(search, len(hit.records), board.settings.max_hits_per_query, now):
             return DropReason.HIT_QUOTA
-        self._board.counters.hits_received += len(hit.records)
-        self._board.trace.step(frame.guid, now, "hit arrived from", link.id)
-        self._board.emit(HitReceived(frame.guid, hit, frame.hops + 1, link.id))
+        board.counters.hits_received += len(hit.records)
+        came = "hit arrived by UDP" if link == BY_UDP else "hit arrived from"
+        board.trace.step(search, now, came, None if link == BY_UDP else link)
+        board.emit(HitReceived(search, hit, hops, link))
+        return None
+
+    def is_bogus(self, servent_id: bytes, guid: Guid) -> bool:
+        """Whether no servent can have that id."""
+        return servent_id in (_NO_SERVENT, guid, self._board.servent_id)
+
+    def _by_udp(self, frame: Frame, now: float) -> DropReason | None:
+        """A hit of a leaf for a query that came by UDP."""
+        asker = self._paths.askers.get(frame.guid)
+        if asker is None:
+            return DropReason.ROUTE_GONE
+        if frame.length > MAX_DATAGRAM_HIT:
+            return DropReason.HIT_TOO_LARGE
+        results = frame.data[frame.start + HEADER_SIZE]
+        if not self._paths.take_quota(frame.guid, results, self._board.settings.max_hits_per_query, now):
+            return DropReason.HIT_QUOTA
+        data = frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1)
+        self._board.emit(SendDatagram(asker, data))
         return None

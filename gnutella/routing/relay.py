@@ -16,7 +16,7 @@ from gnutella.protocol.frames import HEADER, HOPS_AT, TTL_AT, Frame
 from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, QUERY
 from gnutella.protocol.query import MAX_QUERY
 from gnutella.reasons import DropReason
-from gnutella.routing.answers import Answers
+from gnutella.routing.answers import Answers, wants_hits_elsewhere
 from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
@@ -75,6 +75,10 @@ class Relay:
     def set_library(self, library: Library) -> None:
         """Ask this snapshot from now on; an empty one is not asked at all."""
         self._library_answer = library.answer if library.file_count else None
+
+    def look_up(self, payload: bytes, limit: int) -> Sequence[Shared]:
+        """Files of ours that a query matches."""
+        return () if self._library_answer is None else self._library_answer(payload, limit)
 
     def lone(self, link: Link, data: bytes, now: float) -> bool:
         """Treat a chunk that is one everyday query, as `walk` would; False, with nothing done, when it is anything else.
@@ -303,6 +307,9 @@ class Relay:
         reason = _unreadable(frame)
         if reason is not None:
             return reason
+        # Its hits would be announced to somebody who never asked (digest 8.4).
+        if link.info.is_leaf and wants_hits_elsewhere(frame, link.info.host):
+            return DropReason.FORGED_RETURN
         if link.queue is not None and link.queue.is_busy:
             return DropReason.SENDER_BUSY
         if link.info.is_leaf and not link.may_query(now):
@@ -319,6 +326,7 @@ class Relay:
 
 
 def _unreadable(frame: Frame) -> DropReason | None:
+    """Why a query is not looked at; None when it is."""
     length, flags_at = frame.length, frame.start + HEADER_SIZE
     if length > MAX_QUERY:
         return DropReason.QUERY_TOO_LONG
@@ -329,3 +337,8 @@ def _unreadable(frame: Frame) -> DropReason | None:
     if not frame.data[flags_at + 2] and not frame.payload[2:].strip(b"\0\x1c"):
         return DropReason.QUERY_EMPTY
     return None
+
+
+def unforwardable(frame: Frame) -> DropReason | None:
+    """Why a query that comes by UDP is not looked at; None when it is."""
+    return DropReason.QUERY_TOO_LONG if frame.length > MAX_RELAYED_QUERY else _unreadable(frame)

@@ -8,7 +8,7 @@ about 40 MiB.  Under a flood of 100,000 queries a second the ways back still liv
 from __future__ import annotations
 
 from gnutella.routing.seen import Generations
-from gnutella.units import Guid, LinkId
+from gnutella.units import Address, Guid, LinkId
 
 #: Queries: (muid -> link), at most 200,000 for 10 to 20 minutes (digest 4.1).
 QUERY_GENERATION = 100_000
@@ -20,6 +20,9 @@ SERVENT_LIFE_S = 900.0
 QUOTA_GENERATION = 20_000
 #: Pushes, which are routed but never twice.
 PUSH_GENERATION = 20_000
+#: Queries that came by UDP, and who asked: 3 to 6 minutes (digest 4.1); as many as GUESS takes in that time.
+ASKER_GENERATION = 4096
+ASKER_LIFE_S = 180.0
 #: Own searches whose hits are still wanted; the oldest one is given up first (our own number).
 MAX_SEARCHES = 1024
 
@@ -30,6 +33,8 @@ class ReversePaths:
     def __init__(self, now: float = 0.0, query_generation: int = QUERY_GENERATION) -> None:
         self.queries: Generations[Guid, LinkId] = Generations(query_generation, QUERY_LIFE_S, now)
         self.pushes: Generations[Guid, LinkId] = Generations(PUSH_GENERATION, QUERY_LIFE_S, now)
+        #: Who asked queries that came by UDP.
+        self.askers: Generations[Guid, Address] = Generations(ASKER_GENERATION, ASKER_LIFE_S, now)
         #: Own searches and when they were asked.
         self.searches: dict[Guid, float] = {}
         self._servents: Generations[Guid, LinkId] = Generations(SERVENT_GENERATION, SERVENT_LIFE_S, now)
@@ -51,6 +56,10 @@ class ReversePaths:
         self._results.put(query, had + results, now)
         return True
 
+    def results(self, query: Guid) -> int:
+        """Results that a query has had."""
+        return self._results.get(query) or 0
+
     def start_search(self, guid: Guid, now: float) -> None:
         while len(self.searches) >= MAX_SEARCHES:
             del self.searches[next(iter(self.searches))]
@@ -60,6 +69,7 @@ class ReversePaths:
         """Forget what is too old."""
         self.queries.tick(now)
         self.pushes.tick(now)
+        self.askers.tick(now)
         self._servents.tick(now)
         self._results.tick(now)
 
@@ -69,6 +79,7 @@ class ReversePaths:
             "queries": len(self.queries),
             "servents": len(self._servents),
             "results": len(self._results),
+            "askers": len(self.askers),
             "pushes": len(self.pushes),
             "searches": len(self.searches),
         }

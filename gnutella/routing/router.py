@@ -15,7 +15,18 @@ from collections.abc import Collection
 
 from gnutella.errors import LocalMisuse
 from gnutella.protocol.frames import HEADER, Frame, missing
-from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, PING, PONG, PUSH, QUERY, QUERY_HIT, encode_header
+from gnutella.protocol.kinds import (
+    HEADER_SIZE,
+    MAX_PAYLOAD,
+    PING,
+    PONG,
+    PUSH,
+    QUERY,
+    QUERY_HIT,
+    VENDOR,
+    Header,
+    encode_header,
+)
 from gnutella.protocol.message import Pong, Push, Query
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, TraceStep
@@ -26,11 +37,13 @@ from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hits import Hits
 from gnutella.routing.hopsflow import QueryFlow
 from gnutella.routing.link import Link, LinkInfo
+from gnutella.routing.out_of_band import RECEIVED as RECEIVED_BY_UDP
+from gnutella.routing.out_of_band import OutOfBand
 from gnutella.routing.pings import Pings
 from gnutella.routing.proxies import PushProxies
 from gnutella.routing.pushes import Pushes
 from gnutella.routing.reach import Reachability
-from gnutella.routing.relay import MAX_LONE, MAX_RELAYED_QUERY, ReadHeader, Relay
+from gnutella.routing.relay import MAX_LONE, MAX_RELAYED_QUERY, ReadHeader, Relay, unforwardable
 from gnutella.routing.reverse import QUERY_GENERATION, ReversePaths
 from gnutella.routing.seams import Chance, Library, OwnAddress
 from gnutella.routing.signals import Signals
@@ -38,12 +51,13 @@ from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.tables import Tables
 from gnutella.routing.trace import TracedQuery, readable_text
 from gnutella.settings import RoutingSettings
-from gnutella.units import Guid, LinkId
+from gnutella.units import Address, Guid, LinkId
 
 __all__ = ["OWN", "LinkInfo", "Router", "Self"]
 
 #: Bytes treated as one batch; a larger chunk is cut, so that what one call adds to the tables stays bounded.
 MAX_BATCH = 262_144
+GUID_BYTES = 16
 #: A whole message is at most that long, and so is the incomplete one that is kept of a link.
 MAX_MESSAGE = HEADER_SIZE + MAX_PAYLOAD
 #: A link whose transport took nothing for this long is closed (gtk-gnutella; digest 4.6).
@@ -83,6 +97,9 @@ class Router:
         self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
         self._relay = Relay(board, self._paths, self._answers, self._tables, self._other, read_header)
         self._relay.set_library(library)
+        self._allow_private = allow_private
+        #: Made when our UDP port is open.
+        self._oob: OutOfBand | None = None
         self._others = {
             PING: self._pings.ping,
             PONG: self._pings.pong,
@@ -203,6 +220,8 @@ class Router:
         self._connect_backs.tick(now)
         self.reach.tick(now)
         self._proxies.tick(now)
+        if self._oob is not None:
+            self._oob.tick(now)
         return self._flush()
 
     # -- our own searches ----------------------------------------------------------------------------------------------
@@ -215,6 +234,8 @@ class Router:
         `ttl` defaults to the setting query_ttl; each link gets no more than it said it accepts.  LocalMisuse for a query
         longer than other servents forward.
         """
+        if guid is None and self._oob is not None:
+            query, guid = self._oob.asking(query)
         payload = query.encode()
         if len(payload) > MAX_RELAYED_QUERY:
             raise LocalMisuse(f"a query of {len(payload)} bytes would not be forwarded")
@@ -246,7 +267,7 @@ class Router:
         passed = self._pushes.pass_on(push, now)
         return passed, self._flush()
 
-    # -- for datagrams -------------------------------------------------------------------------------------------------
+    # -- datagrams -----------------------------------------------------------------------------------------------------
 
     def pong_at(self, local_host: str) -> Pong:
         """Our own pong for a host that reaches us at that IP."""
@@ -255,6 +276,46 @@ class Router:
     def recent_pongs(self, now: float) -> list[Pong]:
         """Pongs that came over links lately, in random order: hosts that live and take connections."""
         return self._pings.recent_pongs(now)
+
+    def open_datagrams(self, secret: bytes, now: float) -> OutOfBand:
+        """Our UDP port is open: ask for hits out of band and give them.  `secret`: random bytes that nobody else knows."""
+        relay = self._relay
+        self._oob = OutOfBand(
+            self._board,
+            self._paths,
+            self._answers,
+            self._hits,
+            self._tables,
+            secret,
+            relay.look_up,
+            unforwardable,
+            lambda: bool(self.reach.udp),
+            allow_private=self._allow_private,
+            now=now,
+        )
+        self._answers.offers = self._oob.offers
+        self._signals.vendor_messages = (*self._signals.vendor_messages, *RECEIVED_BY_UDP)
+        return self._oob
+
+    def datagram(self, header: Header, payload: bytes, source: Address, now: float) -> list[Action] | DropReason:
+        """udp.Routing: a datagram that is neither ping nor query."""
+        if self._oob is None:
+            return DropReason.NOT_OVER_UDP
+        return self._oob.datagram(header, payload, source, now) or self._flush()
+
+    def query_by_udp(
+        self, header: Header, payload: bytes, source: Address, own: Address, now: float
+    ) -> list[Action] | DropReason:
+        """udp.Routing: a query whose key was sound."""
+        if self._oob is None:
+            return DropReason.NOT_OVER_UDP
+        return self._oob.query(header, payload, source, own, now) or self._flush()
+
+    def datagram_unsent(self, data: bytes, now: float) -> list[Action]:
+        """The system did not take a datagram of ours."""
+        if self._oob is not None and data[GUID_BYTES] == VENDOR:
+            self._oob.offers.unsent(Guid(data[:GUID_BYTES]), now)
+        return self._flush()
 
     # -- what happened -------------------------------------------------------------------------------------------------
 

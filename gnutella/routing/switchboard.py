@@ -22,6 +22,8 @@ from gnutella.units import Guid, LinkId
 
 #: Stands for this node where a table names the link that a message came from; the edge numbers links from 0 or 1 on.
 OWN = LinkId(-1)
+#: The same for the UDP port.
+BY_UDP = LinkId(-2)
 QUERY = 0x80
 
 #: Reasons that a person should hear of once for each link; all others are everyday events and only counted.

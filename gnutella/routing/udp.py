@@ -6,37 +6,48 @@
     actions = udp.tick(now, Needs(...))                      # each second: pings of host caches, calls into the LAN
 
 A source address proves nothing, so answers obey `udp_limits`; what is believed of a pong is that it answers one of our GUIDs.
-Other kinds of message are counted and dropped.  Pure; the edge is network/udp.py.
+Queries (with a key: guess.py), hits and vendor messages go to the router, other kinds are counted and dropped.  Pure; the edge
+is network/udp.py.
 """
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gnutella.errors import RemoteViolation
 from gnutella.networks import Shares
-from gnutella.protocol.addresses import encode_hosts, encode_hosts6
 from gnutella.protocol.ggep import Ggep
-from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG, encode_header, parse_header
-from gnutella.protocol.message import Ping, Pong
+from gnutella.protocol.kinds import (
+    HEADER_SIZE,
+    KIND_NAMES,
+    PING,
+    PONG,
+    QUERY,
+    QUERY_HIT,
+    VENDOR,
+    Header,
+    encode_header,
+    parse_header,
+)
+from gnutella.protocol.message import Ping, Pong, Query
 from gnutella.reasons import DropReason
-from gnutella.routing.actions import Emit
+from gnutella.routing.actions import Action, Emit, SendDatagram
 from gnutella.routing.counters import Counters
 from gnutella.routing.events import HostLearned
+from gnutella.routing.guess import Guess
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.lan import GROUP, MAX_JITTER_S, Calls
 from gnutella.routing.link import HARD_MAX_TTL
 from gnutella.routing.seams import Chance
 from gnutella.routing.seen import Generations
 from gnutella.routing.udp_caches import UdpCaches, parse_cache, parse_phc
-from gnutella.routing.udp_limits import MAX_AMPLIFICATION, AnswerLimits, source_key
+from gnutella.routing.udp_limits import AnswerLimits, source_key
+from gnutella.routing.udp_pongs import ALIVE_TTL, SCP_TLS, SCP_ULTRAPEER, OwnPongs, Servent
 from gnutella.units import Address, Guid, is_plausible_peer
 
-#: Hosts packed into one answer, IPv4 and IPv6 together (LimeWire; digest 5.2).
-MAX_PACKED = 10
 #: Pings of ours whose pongs are welcome, for 1 to 2 minutes.
 MAX_ASKED = 1024
 ASKED_LIFE_S = 60.0
@@ -48,21 +59,8 @@ PROVOKED_LIFE_S = 600.0
 MAX_PROVOKED = 4096
 #: Seconds between two UdpReached.
 REACHED_GAP_S = 30.0
-#: SCP flags (digest 3.3).
-SCP_ULTRAPEER, SCP_TLS, SCP_IPV6 = 0x01, 0x02, 0x04
-#: GGEP UP: its version; slots are told in one byte each.
-_UP_VERSION = 1
-_MAX_SLOTS = 255
-_ALIVE_TTL = 1
-
-
-@dataclass(frozen=True, slots=True)
-class SendDatagram:
-    """Send `data` to `to` (host caches may be names) after `delay_s`; to GROUP by multicast with TTL 1."""
-
-    to: Address
-    data: bytes
-    delay_s: float = 0.0
+#: Kinds that the router is asked about, if there is one.
+_ROUTED = frozenset({PONG, VENDOR, QUERY_HIT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +78,8 @@ class SeenAs:
     host: str
 
 
-UdpAction = SendDatagram | Emit
-
-
-class Tellable(NamedTuple):
-    """A host that may be told to others."""
-
-    address: Address
-    takes_tls: bool = False
+#: Actions for links come of queries that are led to leaves.
+UdpAction = SendDatagram | Action
 
 
 class Needs(NamedTuple):
@@ -98,24 +90,18 @@ class Needs(NamedTuple):
     is_lonely: bool
 
 
-class Servent(Protocol):
-    """What is asked of the node."""
+class Routing(Protocol):
+    """What datagrams are to the router."""
 
-    def pong(self, asker: str) -> Pong:
-        """Our pong as the host `asker` shall read it, with whatever is said of us in every pong (VC, DU)."""
+    def datagram(self, header: Header, payload: bytes, source: Address, now: float) -> list[Action] | DropReason:
+        """A hit, a vendor message, or a pong for none of our pings here; the reason if it is dropped."""
         ...
 
-    def free_slots(self) -> tuple[int, int] | None:
-        """Free slots for leaves and for ultrapeers; None for a leaf."""
+    def query_by_udp(
+        self, header: Header, payload: bytes, source: Address, own: Address, now: float
+    ) -> list[Action] | DropReason:
+        """A query whose key was sound; `own` is where the asker reaches us."""
         ...
-
-    def takes_tls(self) -> bool: ...
-
-    def hosts_to_tell(self, now: float) -> Sequence[Tellable]:
-        """Ultrapeers that were seen lately, in random order."""
-        ...
-
-    def is_own(self, address: Address) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -127,7 +113,11 @@ class _Asked:
 
 
 class Datagrams:
-    """All that one node does with datagrams.  `calls`: call into the LAN by multicast."""
+    """All that one node does with datagrams.
+
+    `calls`: call into the LAN by multicast.  `routing` takes queries, hits and vendor messages, `guess` has the keys for
+    queries; without them those are dropped.
+    """
 
     def __init__(
         self,
@@ -139,8 +129,13 @@ class Datagrams:
         allow_private: bool,
         now: float,
         calls: bool = False,
+        routing: Routing | None = None,
+        guess: Guess | None = None,
     ) -> None:
         self.caches = caches
+        self._routing = routing
+        self._guess = guess
+        self._pongs = OwnPongs(servent, allow_private=allow_private)
         self._servent = servent
         self._rng = rng
         self.counters = counters
@@ -179,8 +174,14 @@ class Datagrams:
             if asked is not None:
                 return self.refuse(DropReason.OWN_MESSAGE)
             return actions + self._ping(header.guid, payload, source, now, is_call=is_call)
-        if header.kind == PONG and not is_call:
+        if is_call:
+            return self.refuse(DropReason.NOT_OVER_UDP)
+        if header.kind == PONG and (asked is not None or self._routing is None):
             return actions + self._pong(asked, payload, source, now)
+        if self._routing is not None and header.kind in _ROUTED:
+            return actions + self._outcome(self._routing.datagram(header, payload, source, now), now)
+        if self._routing is not None and header.kind == QUERY:
+            return actions + self._query(self._routing, header, payload, source, now)
         return actions + self.refuse(DropReason.NOT_OVER_UDP)
 
     def refuse(self, reason: DropReason) -> list[UdpAction]:
@@ -210,58 +211,55 @@ class Datagrams:
         key = str(source) if is_call else source_key(source)
         if (reason := self._limits.refusal(key, now, packed=packed, host=source.host)) is not None:
             return self.refuse(reason)
-        pong = self._servent.pong(source.host)
-        values = self._extensions(ping, pong, source, now) if packed else self._small(ping, pong, source, len(payload))
-        answer = replace(pong, ggep=Ggep.of(values) if values else None).encode()
-        message = encode_header(guid, PONG, _ALIVE_TTL, 0, len(answer)) + answer
+        guess = self._guess if not is_call and self._servent.takes_guess() else None
+        first = guess.key_asked_for(ping.ggep, source, now) if guess is not None else {}
+        if packed:
+            message = self._pongs.long(guid, ping.ggep, source, now, first)
+        else:
+            message = self._pongs.short(guid, ping.ggep, len(payload), source, first)
         return [self._sending(source, message, now, MAX_JITTER_S * self._rng.random() if is_call else 0.0)]
 
-    def _said(self, ping: Ping, pong: Pong, source: Address) -> dict[str, bytes]:
-        """What a pong of ours may say beside its fixed fields, the most useful first."""
-        values: dict[str, bytes] = {}
-        if ":" in pong.address.host:
-            values["6"] = encode_hosts6([pong.address])[:16]
-        if ping.ggep is not None and "IP" in ping.ggep:
-            values["IP"] = encode_hosts6([source]) if ":" in source.host else encode_hosts([source])
-        if (slots := self._servent.free_slots()) is not None:
-            values["UP"] = bytes((_UP_VERSION, *(max(0, min(_MAX_SLOTS, count)) for count in slots)))
-        values |= dict(pong.ggep.items) if pong.ggep is not None else {}
-        if self._servent.takes_tls():
-            values["TLS"] = b""
-        return values
+    # -- what concerns the router --------------------------------------------------------------------------------------
 
-    def _small(self, ping: Ping, pong: Pong, source: Address, asked_bytes: int) -> dict[str, bytes]:
-        """As many of them as keep the answer within MAX_AMPLIFICATION times the ping."""
-        room = MAX_AMPLIFICATION * (HEADER_SIZE + asked_bytes) - HEADER_SIZE
-        chosen: dict[str, bytes] = {}
-        for name, value in self._said(ping, pong, source).items():
-            more = {**chosen, name: value}
-            if len(replace(pong, ggep=Ggep.of(more)).encode()) <= room:
-                chosen = more
-        return chosen
+    def _query(self, routing: Routing, header: Header, payload: bytes, source: Address, now: float) -> list[UdpAction]:
+        """Acknowledged by a pong with hosts to ask next, then answered (digest 8.6)."""
+        guess = self._guess
+        if guess is None or not self._servent.takes_guess():
+            return self.refuse(DropReason.NOT_OVER_UDP)
+        try:
+            query = Query.decode(payload)
+        except RemoteViolation as violation:
+            return self.refuse(violation.reason)
+        if not guess.is_keyed(query, source, now):
+            return self._give_key(guess, header, query, source, now)
+        if (reason := guess.refusal(source, now)) is not None:
+            return self.refuse(reason)
+        outcome = routing.query_by_udp(header, payload, source, self._servent.pong(source.host).address, now)
+        if isinstance(outcome, DropReason):
+            return self.refuse(outcome)
+        pong = self._pongs.long(header.guid, query.ggep, source, now, {})
+        return [self._sending(source, pong, now), *self._outcome(outcome, now)]
 
-    def _extensions(self, ping: Ping, pong: Pong, source: Address, now: float) -> dict[str, bytes]:
-        """The long answer: all of them, and hosts."""
-        values = self._said(ping, pong, source)
-        if self._servent.free_slots() is not None:
-            values["UDPHC"] = b""
-        reads_ipv6 = bool(((ping.ggep and ping.ggep.get("SCP")) or b"\0")[0] & SCP_IPV6)
-        hosts = [
-            host
-            for host in self._servent.hosts_to_tell(now)
-            if host.address.host != source.host
-            and is_plausible_peer(host.address, allow_private=self._allow_private)
-            and not self._servent.is_own(host.address)
-            and (reads_ipv6 or ":" not in host.address.host)
-        ][:MAX_PACKED]
-        for suffix in ("", "6"):
-            some = [host for host in hosts if (":" in host.address.host) is bool(suffix)]
-            if some:
-                encoder = encode_hosts6 if suffix else encode_hosts
-                values[f"IPP{suffix}"] = encoder(host.address for host in some)
-            if bits := _bitmap([host.takes_tls for host in some]):
-                values[f"IPP{suffix}_TLS"] = bits
-        return values
+    def _outcome(self, outcome: list[Action] | DropReason, now: float) -> list[UdpAction]:
+        """What the router wants, with datagrams noted as ours."""
+        if isinstance(outcome, DropReason):
+            return self.refuse(outcome)
+        actions: list[UdpAction] = []
+        for action in outcome:
+            if isinstance(action, Emit) and isinstance(action.event, SendDatagram):
+                actions.append(self.noted(action.event, now))
+            else:
+                actions.append(action)
+        return actions
+
+    def _give_key(self, guess: Guess, header: Header, query: Query, source: Address, now: float) -> list[UdpAction]:
+        """A pong with the right key, for a query without; as rarely and as short as the pong for a ping."""
+        self.refuse(DropReason.QUERY_KEY)
+        if self._limits.refusal(source_key(source), now, packed=False, host=source.host) is not None:
+            return []
+        key = guess.key_value(source, now)
+        pong = self._pongs.short(header.guid, query.ggep, header.length, source, key)
+        return [self._sending(source, pong, now)]
 
     # -- pongs for pings of ours ---------------------------------------------------------------------------------------
 
@@ -318,6 +316,8 @@ class Datagrams:
         self._limits.tick(now)
         self._asked.tick(now)
         self._provoked.tick(now)
+        if self._guess is not None:
+            self._guess.tick(now)
         due = self.caches.due(now, needs_hosts=needs.hosts)
         actions: list[UdpAction] = [self._sending(cache, self._asking(cache, now), now) for cache in due]
         if self._calls is not None and self._calls.due(now, wants_links=needs.links, is_lonely=needs.is_lonely):
@@ -326,7 +326,7 @@ class Datagrams:
 
     def connect_back(self, to: Address, guid: Guid, now: float) -> list[UdpAction]:
         """A ping to a peer that asked for one over its link; its pong is not waited for."""
-        return [self._sending(to, encode_header(guid, PING, _ALIVE_TTL, 0, 0), now)]
+        return [self._sending(to, encode_header(guid, PING, ALIVE_TTL, 0, 0), now)]
 
     def resolved(self, host: str, now: float) -> None:
         """A cache's name means this address: what comes from there is no stranger's."""
@@ -342,19 +342,17 @@ class Datagrams:
             flags = SCP_ULTRAPEER if self._servent.free_slots() is not None else 0
             values |= {"SCP": bytes((flags | (SCP_TLS if self._servent.takes_tls() else 0),)), "IP": b""}
         payload = Ping(Ggep.of(values)).encode()
-        return encode_header(guid, PING, _ALIVE_TTL, 0, len(payload)) + payload
+        return encode_header(guid, PING, ALIVE_TTL, 0, len(payload)) + payload
 
     def _sending(self, to: Address, data: bytes, now: float, delay_s: float = 0.0) -> SendDatagram:
-        self.counters.kind(data[16]).tx += 1
-        self.counters.tx_bytes += len(data)
-        self._provoked.put(to.host, True, now)
-        return SendDatagram(to, data, delay_s)
+        return self.noted(SendDatagram(to, data, delay_s), now)
 
-
-def _bitmap(bits: Sequence[bool]) -> bytes:
-    """Most significant bit first, zero bytes at the end dropped (digest 3.2)."""
-    number = sum(bit << (7 - at % 8 + 8 * (at // 8)) for at, bit in enumerate(bits))
-    return number.to_bytes((len(bits) + 7) // 8, "little").rstrip(b"\0")
+    def noted(self, sending: SendDatagram, now: float) -> SendDatagram:
+        """Count a datagram of ours, and note that its host is no stranger from now on."""
+        self.counters.kind(sending.data[16]).tx += 1
+        self.counters.tx_bytes += len(sending.data)
+        self._provoked.put(sending.to.host, True, now)
+        return sending
 
 
 def _seen_as(pong: Pong, source: Address) -> list[UdpAction]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from gnutella.networks import Shares, host_key, is_loopback, near, wide
+from gnutella.networks import Shares, host_key, is_loopback, is_public, near, wide
 from gnutella.reasons import DropReason
 from gnutella.routing.seen import Generations
 from gnutella.units import Address
@@ -31,6 +31,37 @@ NETWORK_WINDOW_S = 10.0
 def source_key(source: Address) -> str:
     """What counts as one source: an IPv4 address, an IPv6 network; on loopback, where whole test networks live, a port."""
     return str(source) if is_loopback(source.host) else host_key(source.host)
+
+
+def network_key(source: Address) -> str:
+    """What counts as one network: that of a public site; a private host, of which a LAN has many, counts for itself."""
+    return near(source.host) if is_public(source.host) else source_key(source)
+
+
+class Buckets:
+    """A token bucket for each key: `rate` a second on average, `burst` at once.  At most 2 * `size` keys are kept.
+
+    A key that is forgotten starts full again, so keys must live for longer than a bucket takes to fill.
+    """
+
+    def __init__(self, size: int, rate: float, burst: float, now: float) -> None:
+        self._rate, self._burst = rate, burst
+        self._left: Generations[str, tuple[float, float]] = Generations(size, burst / rate, now)
+
+    def take(self, key: str, now: float, amount: float = 1.0) -> bool:
+        """Take `amount`, if so much is there."""
+        left, at = self._left.get(key) or (self._burst, now)
+        left = min(self._burst, left + max(0.0, now - at) * self._rate)
+        is_enough = left >= amount
+        self._left.put(key, (left - amount if is_enough else left, now), now)
+        return is_enough
+
+    def tick(self, now: float) -> None:
+        """Forget buckets that are full again."""
+        self._left.tick(now)
+
+    def __len__(self) -> int:
+        return len(self._left)
 
 
 class AnswerLimits:

@@ -15,10 +15,11 @@ from typing import Any
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import PING, PONG, encode_header
 from gnutella.protocol.message import Ping, Pong
-from gnutella.routing.actions import Emit
+from gnutella.routing.actions import Emit, SendDatagram
 from gnutella.routing.counters import Counters
-from gnutella.routing.udp import Datagrams, SendDatagram, Tellable, UdpAction
+from gnutella.routing.udp import Datagrams, UdpAction
 from gnutella.routing.udp_caches import UdpCaches
+from gnutella.routing.udp_pongs import Tellable
 from gnutella.units import Address, Guid
 
 OWN = Address("80.0.0.1", 6346)
@@ -35,6 +36,7 @@ class FakeServent:
     extensions: dict[str, bytes] = field(default_factory=lambda: {"VC": b"PYGN\x01"})
     slots: tuple[int, int] | None = (90, 20)
     tls: bool = True
+    guess: bool = True
     hosts: Sequence[Tellable] = ()
 
     def pong(self, asker: str) -> Pong:
@@ -45,6 +47,9 @@ class FakeServent:
 
     def takes_tls(self) -> bool:
         return self.tls
+
+    def takes_guess(self) -> bool:
+        return self.guess
 
     def hosts_to_tell(self, now: float) -> Sequence[Tellable]:
         return self.hosts

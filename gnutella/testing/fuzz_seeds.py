@@ -12,7 +12,7 @@ from pathlib import Path
 
 from gnutella.protocol.deflate import Deflater
 from gnutella.protocol.frames import frames
-from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG
+from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG, QUERY, QUERY_HIT, VENDOR
 from gnutella.protocol.thex import serialise
 from gnutella.protocol.tth import Tree, tree_of
 from gnutella.testing.datagrams import ASKS_ALL, STRANGER, ping_datagram, pong_datagram
@@ -137,6 +137,7 @@ def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
     found["header"] = [wire[:HEADER_SIZE] for wire in wires]
     found["router"] = found["stream"]
     found["datagram"] = [wire for wire in wires if wire[16] in (PING, PONG)] + _DATAGRAMS
+    found["routed_datagram"] = [wire for wire in wires if wire[16] in (PONG, VENDOR, QUERY, QUERY_HIT)]
     found["catalog"] = found["query"]
     ggep = json.loads((tests / "vectors/ggep.json").read_text())
     found["ggep"] = [bytes.fromhex(vector["hex"]) for vector in ggep["blocks"] + ggep["invalid"]]

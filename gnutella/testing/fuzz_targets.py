@@ -45,14 +45,16 @@ from gnutella.protocol.thex import parse as parse_thex
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
 from gnutella.protocol.vendor import body_of
 from gnutella.routing.blocklist import BrokenList, Range, parse_blocklist, parse_line
-from gnutella.routing.udp import Needs, Tellable
+from gnutella.routing.udp import Needs
 from gnutella.routing.udp_limits import MAX_AMPLIFICATION
+from gnutella.routing.udp_pongs import Tellable
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
 from gnutella.superpeers.lookup import asked_by
 from gnutella.testing import fuzz_bootstrap
 from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
+from gnutella.testing.fuzz_datagrams import judge_routed_datagram
 from gnutella.testing.fuzz_seeds import TREE, seeds
 from gnutella.testing.routers import make_router, open_links
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer, parse_address
@@ -422,6 +424,7 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "qrp": (1, _qrp),
     "router": (6, _router),
     "datagram": (4, judge_datagram),
+    "routed_datagram": (2, judge_routed_datagram),
     "catalog": (4, _catalog),
     "telnet": (2, _telnet),
     "command_line": (2, _command_line),

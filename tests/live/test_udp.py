@@ -17,14 +17,16 @@ from gnutella.network.multicast import LanGroup
 from gnutella.network.udp import PUBLIC_CACHES, caches_in
 from gnutella.node import Node, address_of, prepare
 from gnutella.protocol.addresses import decode_hosts
-from gnutella.protocol.kinds import HEADER_SIZE, PONG, parse_header
-from gnutella.protocol.message import Pong
+from gnutella.protocol.ggep import Ggep
+from gnutella.protocol.kinds import HEADER_SIZE, PONG, QUERY, QUERY_HIT, parse_header
+from gnutella.protocol.message import Pong, Query, encode
 from gnutella.reasons import DropReason
 from gnutella.routing.lan import GROUP
 from gnutella.settings import BootstrapSettings, NetworkSettings, Settings
 from gnutella.testing.aio import async_test, until
 from gnutella.testing.datagrams import ASKS_ALL, ping_datagram
-from gnutella.testing.whole_nodes import node_in, started
+from gnutella.testing.routers import guid_of
+from gnutella.testing.whole_nodes import found, node_in, shared, started
 from gnutella.units import Address
 
 pytestmark = pytest.mark.live
@@ -136,6 +138,55 @@ def _received(port: socket.socket) -> bytes:
         return port.recv(4096)
     except BlockingIOError:
         return b""
+
+
+@async_test()
+async def test_hits_come_by_udp_from_a_servent_two_hops_away(
+    reactor: Any, tmp_path: Path, asker: socket.socket
+) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    for number in range(25):
+        (music / f"purple rain {number}.ogg").write_bytes(bytes((number,)))
+    a, relay, b = (
+        node_in(tmp_path / "a", reactor),
+        node_in(tmp_path / "relay", reactor),
+        node_in(tmp_path / "b", reactor, share=[music]),
+    )
+    async with started(a, relay, b):
+        await shared(b, 25)
+        asker.sendto(ping_datagram(), address_of(a))  # somebody reaches its UDP port: now it asks for hits there
+        await until(reactor, lambda: a.router.reach.udp is True)
+        await a.links.connect(address_of(relay))
+        await relay.links.connect(address_of(b))
+        hits = await found(a, "purple", rows=25)
+        assert len(hits.rows) == 25
+        assert relay.router.counters.kind(QUERY).rx == 1 and relay.router.counters.kind(QUERY_HIT).rx == 0
+        assert a.router.counters.kind(QUERY_HIT).rx >= 3
+        steps = [step.step for step in a.router.trace(hits.guid)]
+        assert steps.count("hit arrived by UDP") >= 3
+        assert (
+            not a.router.counters.drops[DropReason.INTERNAL_ERROR] + b.router.counters.drops[DropReason.INTERNAL_ERROR]
+        )
+
+
+@async_test()
+async def test_a_query_by_udp_is_answered_once_its_sender_has_a_key(
+    reactor: Any, tmp_path: Path, asker: socket.socket
+) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / "purple rain.ogg").write_bytes(b"purple")
+    async with started(node_in(tmp_path / "a", reactor, share=[music])) as (a,):
+        await shared(a, 1)
+        asker.sendto(ping_datagram(Ggep.of({"QK": b""})), address_of(a))
+        data, _ = await answer(reactor, asker)
+        pong = Pong.decode(data[HEADER_SIZE:])
+        key = pong.ggep.get("QK") if pong.ggep is not None else None
+        assert key is not None
+        asker.sendto(encode(guid_of(1), 1, 0, Query("purple", ggep=Ggep.of({"QK": key}))), address_of(a))
+        kinds = [parse_header((await answer(reactor, asker))[0]).kind for _ in range(2)]
+        assert kinds == [PONG, QUERY_HIT]
 
 
 @async_test()

@@ -18,18 +18,16 @@ from gnutella.reasons import DropReason
 from gnutella.routing.events import HostLearned
 from gnutella.routing.lan import GROUP, MAX_JITTER_S
 from gnutella.routing.udp import (
-    MAX_PACKED,
     MAX_PONGS_OF_CACHE,
     MAX_PONGS_OF_CALL,
     PROVOKED_LIFE_S,
-    SCP_ULTRAPEER,
     Datagrams,
     Needs,
     SeenAs,
-    Tellable,
     UdpReached,
 )
 from gnutella.routing.udp_limits import ANSWER_BURST, ANSWERS_PER_S, MAX_AMPLIFICATION, MAX_SOURCES, AnswerLimits
+from gnutella.routing.udp_pongs import MAX_PACKED, SCP_ULTRAPEER, Tellable
 from gnutella.testing.datagrams import (
     ASKS_ALL,
     OWN,
