@@ -237,6 +237,9 @@ class Node(Service):
                 find_sources=lambda sha1: self.searches.find_sources(sha1),
                 uploaded=self._uploaded,
                 busy=self._busy,
+                pass_on_push=self._pass_on_push,
+                push_proxies=lambda: own.push_proxies if (own := self.router.self).is_firewalled else (),
+                address_at=self.own_address,
                 browse=lambda: browse_answer(self.library.catalog, self.router, self._address_for_pushes(), self.rng),
                 allow_private=settings.network.profile != "public",
                 dial_timeout_s=settings.network.dial_timeout_s,
@@ -363,6 +366,11 @@ class Node(Service):
         sent, actions = self.router.send_push(push, self.reactor.seconds())
         self.links.execute(actions)
         return sent
+
+    def _pass_on_push(self, push: Push) -> bool:
+        passed, actions = self.router.pass_on_push(push, self.reactor.seconds())
+        self.links.execute(actions)
+        return passed
 
     def _address_for_pushes(self) -> Address:
         """Where a pushed servent shall call us: what the network sees of us, else where our port listens."""

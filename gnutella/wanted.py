@@ -16,7 +16,9 @@ Row = dict[str, object]
 def sources_of(hit: Hit) -> list[KnownSource]:
     """Everybody who has the file of a hit: those who answered, and the alternates they named."""
     known = [
-        KnownSource(source.address, source.servent_id, source.index, source.name, source.needs_push)
+        KnownSource(
+            source.address, source.servent_id, source.index, source.name, source.needs_push, source.push_proxies
+        )
         for source in hit.sources
     ]
     seen = {source.address for source in hit.sources}

@@ -70,6 +70,11 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType("download_failed", ("id", "name", "error"), "a download gave up"),
         EventType("download_cancelled", ("id", "name"), "a download was removed by a command"),
         EventType("source_dropped", ("id", "address", "reason"), "a download no longer uses a source"),
+        EventType(
+            "push_answered",
+            ("servent_id", "address", "way"),
+            "a source that cannot be dialled called us; way: its push proxy that was asked, or the overlay",
+        ),
         EventType("upload_started", ("id", "name", "address"), "a peer began to fetch a shared file"),
         EventType("upload_finished", ("id", "name", "address", "sent"), "an upload ended"),
         EventType("blocklist_read", ("path", "state", "ranges", "error"), "a blocklist was read, or could not be"),

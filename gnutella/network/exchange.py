@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from gnutella.errors import RemoteViolation
 from gnutella.network.files import SharedHandle
+from gnutella.network.push_proxy import PushDesk
 from gnutella.network.sending import (
     Pace,
     SendBlocks,
@@ -32,6 +33,7 @@ from gnutella.network.sending import (
     plain_socket,
 )
 from gnutella.protocol.http import MAX_HEAD_BYTES, Head, HeadReader, RequestHead, format_status, read_request
+from gnutella.protocol.message import Push
 from gnutella.reasons import DropReason
 from gnutella.settings import TransferSettings
 from gnutella.transfers import upload
@@ -46,6 +48,7 @@ CLOSE_TIMEOUT_S = 10.0
 #: Bytes of query hits sent to one browser: some 100 000 files.
 MAX_BROWSE_BYTES = 16 * 1024 * 1024
 FEATURES = "browse/1.0, queue/0.1"
+PUSHED = b"passed on\n"
 GREETING = b"A Gnutella servent. Files are exchanged here, pages are not.\n"
 
 Emit = Callable[[str, Mapping[str, object]], None]
@@ -64,7 +67,7 @@ class Exchange:
     """Shared by all upload connections of a node.
 
     `tree_of(file)` gives the serialised tree (DIME) or None.  `browse()` gives whole query hit messages.  `uploaded(sha1)` is
-    called when a peer begins to fetch a file.
+    called when a peer begins to fetch a file.  `about_us()` gives header fields for every answer.
     """
 
     def __init__(
@@ -79,12 +82,16 @@ class Exchange:
         emit: Emit,
         browse: Callable[[], Iterable[bytes]] | None = None,
         uploaded: Callable[[bytes], None] | None = None,
+        push_desk: PushDesk | None = None,
+        about_us: Callable[[], tuple[tuple[str, str], ...]] = tuple,
     ) -> None:
         self.reactor = reactor
         self.settings = settings
         self.offers = offers
         self.tree_of = tree_of
         self.browse = browse
+        self.push_desk = push_desk
+        self.about_us = about_us
         self.user_agent = user_agent
         self.count_drop = count_drop
         self.emit = emit
@@ -252,12 +259,14 @@ class UploadConnection(Protocol):
                 self._look_up_tree(request, file)
             case upload.SendBrowse():
                 self._send_browse(request)
+            case upload.PassPush(push):
+                self._pass_push(request, push)
             case upload.SendGreeting():
                 self._send_bytes(request, 200, "text/plain; charset=utf-8", GREETING)
 
     def _head(self, request: RequestHead | None, status: int, headers: Iterable[tuple[str, str]]) -> None:
         keeps = request is not None and request.keeps_alive
-        fixed = (("Server", self._exchange.user_agent), ("X-Features", FEATURES))
+        fixed = (("Server", self._exchange.user_agent), ("X-Features", FEATURES), *self._exchange.about_us())
         connection = ("Connection", "Keep-Alive" if keeps else "close")
         self.transport.write(format_status(status, (*fixed, *headers, connection)))
 
@@ -307,6 +316,14 @@ class UploadConnection(Protocol):
             self.dataReceived(data + rest)
             if self._has_asked_all and self._phase is Phase.HEAD:
                 self._close()  # the rest of that request will not come
+
+    def _pass_push(self, request: RequestHead, push: Push) -> None:
+        desk = self._exchange.push_desk
+        refusal = DropReason.NOT_PROXIED if desk is None else desk.refusal(push, self._host)
+        if refusal is None:
+            self._send_bytes(request, 202, "text/plain; charset=utf-8", PUSHED)
+        else:
+            self._refuse(request, refusal.http, refusal)
 
     # -- files -----------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ sent us a push, says GIV, and serves requests on that connection as on any other
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -15,13 +16,31 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from gnutella.errors import RemoteViolation
+from gnutella.network.push_proxy import ProxyRound
 from gnutella.network.sourcing import Sourcing
 from gnutella.protocol.http_fields import GIV_NAME, MAX_GIV, Giv, format_giv, parse_giv
 from gnutella.protocol.message import Push
 from gnutella.reasons import DropReason
 from gnutella.transfers.push import PendingPushes, PushLimits
 from gnutella.transfers.sources import Source
-from gnutella.units import Address, Guid
+from gnutella.units import Address, Guid, is_plausible_peer
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyWay:
+    """What pushes through push proxies need of the rest of the node.
+
+    `address_at(host)` is where we are for who reaches us at that IP of ours; `emit` is told which way a push went.
+    """
+
+    user_agent: str
+    address_at: Callable[[str], Address]
+    allow_private: bool
+    emit: Callable[[str, Mapping[str, object]], None]
+
+    def usable(self, proxies: Iterable[Address]) -> list[Address]:
+        """Those that can be hosts'."""
+        return [proxy for proxy in proxies if is_plausible_peer(proxy, allow_private=self.allow_private)]
 
 
 class Givings:
@@ -38,6 +57,7 @@ class Givings:
         serve: Callable[[str], IProtocol],
         name_of: Callable[[int], str | None],
         count_drop: Callable[[DropReason], None],
+        proxies: ProxyWay,
     ) -> None:
         self._reactor = reactor
         self._servent_id = servent_id
@@ -48,6 +68,7 @@ class Givings:
         self._serve = serve
         self._name_of = name_of
         self.count_drop = count_drop
+        self._proxies = proxies
         self._pending: PendingPushes[_Ticket] = PendingPushes()
         self._limits = PushLimits()
         self._waiting: set[GivReceiver] = set()
@@ -61,33 +82,70 @@ class Givings:
         ticket = _Ticket(sourcing, source)
         if not self._pending.expect(source.servent_id, self._reactor.seconds() + self.timeout_s, ticket):
             return False
-        if not self._send_push(Push(source.servent_id, source.index or 0, self._own_address())):
+        proxies = self._proxies.usable(source.proxies)
+        if proxies:
+            self._ask(ticket, source.servent_id, proxies)
+        elif not self._route(ticket):
             self._pending.withdraw(ticket)
             return False
         return True
 
+    def _ask(self, ticket: _Ticket, servent_id: Guid, proxies: Sequence[Address]) -> None:
+        """Through the proxies of the source, and if they do not help, through the overlay."""
+
+        def asked(proxy: Address | None) -> None:
+            ticket.round = None
+            if proxy is not None:
+                ticket.way = f"push proxy {proxy}"
+            elif not self._route(ticket):
+                self._pending.withdraw(ticket)
+                ticket.sourcing.push_failed(ticket.source)
+
+        way, index = self._proxies, ticket.source.index or 0
+        ticket.way = "push proxy"  # whichever: the source may call before its proxy has answered
+        begun = ProxyRound(self._reactor, self._dial, way.user_agent, way.address_at, servent_id, index, proxies, asked)
+        if begun.is_open:
+            ticket.round = begun
+
+    def _route(self, ticket: _Ticket) -> bool:
+        source = ticket.source
+        assert source.servent_id is not None
+        ticket.way = "overlay"
+        return self._send_push(Push(source.servent_id, source.index or 0, self._own_address()))
+
     def withdraw(self, source: Source) -> None:
         """Wait for that source no longer."""
+
+        def is_unwanted(ticket: _Ticket) -> bool:
+            if ticket.source is source:
+                ticket.cancel()
+            return ticket.source is source
+
         if source.servent_id is not None:
-            self._pending.discard(lambda ticket: ticket.source is source)
+            self._pending.discard(is_unwanted)
 
     def sweep(self) -> None:
         """Every second: sources that did not call, callers that do not say who they are."""
         now = self._reactor.seconds()
         for ticket in self._pending.expire(now):
+            ticket.cancel()
             ticket.sourcing.push_failed(ticket.source)
         for receiver in list(self._waiting):
             receiver.sweep(now)
 
     def receiver(self, peer_host: str) -> GivReceiver:
         """The protocol for an incoming connection that begins with GIV."""
-        return GivReceiver(self, self._reactor.seconds() + self.timeout_s)
+        return GivReceiver(self, self._reactor.seconds() + self.timeout_s, peer_host)
 
-    def expected(self, giv: Giv) -> Protocol | None:
-        """Who takes a caller over."""
+    def expected(self, giv: Giv, host: str) -> Protocol | None:
+        """Who takes a caller at `host` over."""
         while (ticket := self._pending.match(giv.servent_id, self._reactor.seconds())) is not None:
+            ticket.cancel()
             fetch = ticket.sourcing.called(ticket.source)
             if fetch is not None:
+                self._proxies.emit(
+                    "push_answered", {"servent_id": giv.servent_id.hex(), "address": host, "way": ticket.way}
+                )
                 return fetch
         return None
 
@@ -118,17 +176,27 @@ class Givings:
         self.count_drop(DropReason.DIAL_FAILED)
 
     def stop(self) -> None:
-        """Close callers that have not said who they are."""
+        """Close callers that have not said who they are, and ask no proxies any more."""
+        for ticket in self._pending.expire(float("inf")):
+            ticket.cancel()
         for receiver in list(self._waiting):
             receiver.refuse(DropReason.SHUTDOWN)
 
 
+@dataclass(eq=False, slots=True)
 class _Ticket:
-    __slots__ = ("source", "sourcing")
+    """One push of ours: the way it went, and the proxies that are still asked."""
 
-    def __init__(self, sourcing: Sourcing, source: Source) -> None:
-        self.sourcing = sourcing
-        self.source = source
+    sourcing: Sourcing
+    source: Source
+    way: str = ""
+    round: ProxyRound | None = None
+
+    def cancel(self) -> None:
+        """Ask the proxies no longer."""
+        if self.round is not None:
+            self.round.cancel()
+            self.round = None
 
 
 class GivReceiver(Protocol):
@@ -136,8 +204,9 @@ class GivReceiver(Protocol):
 
     transport: Any
 
-    def __init__(self, givings: Givings, deadline: float) -> None:
+    def __init__(self, givings: Givings, deadline: float, host: str) -> None:
         self._givings = givings
+        self._host = host
         self._deadline = deadline
         self._buffer = b""
         self._inner: Protocol | None = None
@@ -162,7 +231,7 @@ class GivReceiver(Protocol):
 
     def _take(self, line: bytes, rest: bytes) -> None:
         try:
-            inner = self._givings.expected(parse_giv(line))
+            inner = self._givings.expected(parse_giv(line), self._host)
         except RemoteViolation as violation:
             self.refuse(violation.reason)
             return

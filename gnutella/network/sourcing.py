@@ -26,6 +26,7 @@ from gnutella.protocol.http_fields import (
     parse_thex_uri,
     quote_name,
 )
+from gnutella.protocol.push_http import parse_proxies
 from gnutella.protocol.tth import Tree
 from gnutella.protocol.urn import sha1_urn
 from gnutella.reasons import DropReason
@@ -66,6 +67,8 @@ class Outside:
     allow_private: bool
     bucket: TokenBucket
     dial_timeout_s: float
+    #: Header fields that tell a source who we are.
+    about_us: Callable[[], tuple[tuple[str, str], ...]] = tuple
 
 
 class Run(Protocol):
@@ -209,9 +212,8 @@ class Sourcing:
         self._run.moved()
 
     def _push(self, source: Source) -> None:
-        if self._outside.push(self, source):
-            source.phase = Phase.PUSHING
-        else:
+        source.phase = Phase.PUSHING
+        if not self._outside.push(self, source):
             self.push_failed(source)
 
     def push_failed(self, source: Source) -> None:
@@ -345,7 +347,7 @@ class Sourcing:
         headers: list[tuple[str, str]] = []
         if not line.has_told_features:
             line.has_told_features = True
-            headers += FEATURES
+            headers += [*FEATURES, *self._outside.about_us()]
         if kind is Kind.TREE:
             path = source.tree_path or ""
             headers.append(("Accept", thex.CONTENT_TYPE))
@@ -387,6 +389,8 @@ class Sourcing:
         tree = parse_thex_uri(response.headers.get("x-thex-uri"))
         if tree is not None and tree[1] == (self.download.tth or tree[1]):
             source.tree_path, source.tree_root = tree
+        if proxies := parse_proxies(response.headers, allow_private=self._outside.allow_private):
+            source.proxies = proxies
         if self.download.size is not None:
             spans = parse_available(response.headers.get("x-available-ranges"), self.download.size)
             whole = spans is not None and any(span == Span(0, self.download.size) for span in spans)

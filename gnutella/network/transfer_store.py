@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gnutella.transfers.ranges import RangeSet
-from gnutella.units import Address, Guid
+from gnutella.units import Address, Guid, parse_address
 
 #: Finished and failed downloads listed after a restart, newest first; older ones stay in the database.
 MAX_LISTED = 1000
@@ -31,6 +31,8 @@ class KnownSource:
     index: int | None = None
     name: str = ""
     needs_push: bool = False
+    #: Who passes pushes on to it.
+    proxies: tuple[Address, ...] = ()
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ def add_sources(db: sqlite3.Connection, download_id: int, sources: Iterable[Know
                 source.servent_id,
                 source.index,
                 source.name,
-                json.dumps({"push": source.needs_push}),
+                json.dumps({"push": source.needs_push, "proxies": list(map(str, source.proxies))}),
             )
             for source in sources
         ],
@@ -123,7 +125,8 @@ def _load_sources(db: sqlite3.Connection, download_id: int) -> list[KnownSource]
             Guid(servent_id) if servent_id is not None else None,
             index,
             name or "",
-            bool(json.loads(extra or "{}").get("push")),
+            bool((more := json.loads(extra or "{}")).get("push")),
+            tuple(parse_address(text) for text in more.get("proxies", ())),
         )
         for host, port, servent_id, index, name, extra in rows
     ]

@@ -29,22 +29,24 @@ from gnutella.network.assembly import Disk
 from gnutella.network.browsing import Browse
 from gnutella.network.downloads import Around, DownloadRun
 from gnutella.network.exchange import Emit, Exchange
-from gnutella.network.giving import Givings
+from gnutella.network.giving import Givings, ProxyWay
 from gnutella.network.guard import guarded
 from gnutella.network.hashers import HashWorkers
+from gnutella.network.push_proxy import PushDesk
 from gnutella.network.sourcing import Outside
 from gnutella.network.store import Store
 from gnutella.network.transfer_store import DownloadRecord, KnownSource
 from gnutella.network.workers import Workers
 from gnutella.protocol import thex
 from gnutella.protocol.message import Push
+from gnutella.protocol.push_http import node_info_field, proxies_field
 from gnutella.protocol.tth import Tree, node_size_for
 from gnutella.protocol.urn import sha1_urn
 from gnutella.reasons import DropReason
 from gnutella.settings import TransferSettings
 from gnutella.transfers.download import Download
 from gnutella.transfers.lifetime import ACTIVE, State
-from gnutella.transfers.sources import SourceBook
+from gnutella.transfers.sources import Source, SourceBook
 from gnutella.transfers.upload import Offered, Offers, TokenBucket
 from gnutella.units import Address, Guid
 
@@ -66,7 +68,9 @@ class Links:
     `dial(address, protocol, timeout_s)` connects a protocol.  `send_push` routes a push, False if it cannot.  `own_address`
     is where pushed servents call us.  `find_sources(sha1)` asks the overlay; hits come back through `add_sources`.  `adopt`
     gets each finished file (path, SHA-1, TTH), `uploaded` the SHA-1 of each file that somebody begins to fetch, `busy` each
-    second whether all upload slots are taken.
+    second whether all upload slots are taken.  `pass_on_push` is for pushes to leaves of ours, `push_proxies` are
+    those of our own that it takes to reach us, `address_at(host)` where we are
+    for who reaches us at that IP of ours.
     """
 
     catalog: Callable[[], Offers]
@@ -83,6 +87,9 @@ class Links:
     busy: Callable[[bool], None] = lambda is_busy: None
     browse: Callable[[], Iterable[bytes]] | None = None
     allow_private: bool = True
+    pass_on_push: Callable[[Push], bool] = lambda push: False
+    push_proxies: Callable[[], tuple[Address, ...]] = tuple
+    address_at: Callable[[str], Address] | None = None
     dial_timeout_s: float = 10.0
     incoming: Path | None = field(default=None)
 
@@ -116,6 +123,8 @@ class Transfers:
             emit=links.emit,
             browse=links.browse,
             uploaded=links.uploaded,
+            push_desk=PushDesk(reactor.seconds, links.pass_on_push),
+            about_us=lambda: (proxies_field(proxies),) if (proxies := links.push_proxies()) else (),
         )
         self._dial = guarded(links.dial, partial(links.count_drop, DropReason.INTERNAL_ERROR))
         self._givings = self._make_givings()
@@ -131,6 +140,7 @@ class Transfers:
             links.allow_private,
             bucket,
             links.dial_timeout_s,
+            self._about_us,
         )
         disk = Disk(store, workers, hashers, directory / "incomplete", links.incoming or directory / "incoming")
         self._around = Around(disk, self._outside, links.emit, links.adopt, self._may_start, self._pump)
@@ -154,7 +164,18 @@ class Transfers:
             self.exchange.protocol,
             self._name_of,
             links.count_drop,
+            ProxyWay(
+                links.user_agent,
+                links.address_at or (lambda host: links.own_address()),
+                links.allow_private,
+                links.emit,
+            ),
         )
+
+    def _about_us(self) -> tuple[tuple[str, str], ...]:
+        links = self._links
+        proxies = links.push_proxies()
+        return (node_info_field(links.servent_id, links.own_address(), proxies),) if proxies else ()
 
     # -- life ------------------------------------------------------------------------------------------------------------
 
@@ -187,7 +208,7 @@ class Transfers:
     def _download(self, record: DownloadRecord) -> Download:
         book = SourceBook(self._settings.retry_s)
         for source in record.sources:
-            book.add(source.address, source.servent_id, source.index, source.name, source.needs_push)
+            _add(book, source)
         state = State(record.state)
         return Download(
             record.id,
@@ -301,11 +322,7 @@ class Transfers:
 
     async def _add_sources(self, run: DownloadRun, sources: list[KnownSource]) -> None:
         book = run.download.sources
-        new = [
-            source
-            for source in sources
-            if book.add(source.address, source.servent_id, source.index, source.name, source.needs_push) is not None
-        ]
+        new = [source for source in sources if _add(book, source) is not None]
         if new:
             add = partial(transfer_store.add_sources, download_id=run.download.id, sources=new)
             await self._store.run(add, durable=True)
@@ -406,3 +423,7 @@ class Transfers:
         browse = Browse(self._reactor, self._settings, self._links.user_agent)
         browse.start(self._dial, address, self._links.dial_timeout_s)
         return browse.result
+
+
+def _add(book: SourceBook, source: KnownSource) -> Source | None:
+    return book.add(source.address, source.servent_id, source.index, source.name, source.needs_push, source.proxies)

@@ -16,6 +16,7 @@ from gnutella.protocol.kinds import HEADER_SIZE, KIND_NAMES, PING, PONG, QUERY, 
 from gnutella.protocol.thex import serialise
 from gnutella.protocol.tth import Tree, tree_of
 from gnutella.testing.datagrams import ASKS_ALL, STRANGER, ping_datagram, pong_datagram
+from gnutella.testing.fuzz_vendor import REQUEST_SEEDS, signal_seeds
 from gnutella.units import Guid
 
 _FILE = bytes(i % 251 for i in range(614400))
@@ -136,6 +137,7 @@ def _message_seeds(tests: Path) -> dict[str, list[bytes]]:
         found[KIND_NAMES[wire[16]]].append(wire[HEADER_SIZE:])
     found["header"] = [wire[:HEADER_SIZE] for wire in wires]
     found["router"] = found["stream"]
+    found["signals"], found["push_request"] = signal_seeds(found["vendor"]), REQUEST_SEEDS
     found["datagram"] = [wire for wire in wires if wire[16] in (PING, PONG)] + _DATAGRAMS
     found["routed_datagram"] = [wire for wire in wires if wire[16] in (PONG, VENDOR, QUERY, QUERY_HIT)]
     found["catalog"] = found["query"]

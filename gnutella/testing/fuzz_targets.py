@@ -56,6 +56,7 @@ from gnutella.testing import fuzz_bootstrap
 from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
 from gnutella.testing.fuzz_datagrams import judge_routed_datagram
 from gnutella.testing.fuzz_seeds import TREE, seeds
+from gnutella.testing.fuzz_vendor import judge_push_request, judge_signals
 from gnutella.testing.routers import make_router, open_links
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer, parse_address
 
@@ -406,6 +407,8 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     **{name: (4, _payload(kind)) for kind, name in KIND_NAMES.items() if kind not in (QUERY_HIT, VENDOR, HSEP, PUSH)},
     "query_hit": (16, _payload(QUERY_HIT)),
     "vendor": (8, _payload(VENDOR)),
+    "signals": (4, judge_signals),
+    "push_request": (2, judge_push_request),
     "hsep": (1, _payload(HSEP)),
     "push": (3, _payload(PUSH)),
     "ggep": (12, _ggep),

@@ -44,6 +44,8 @@ class Source:
     index: int | None = None
     name: str = ""
     needs_push: bool = False
+    #: Who passes pushes on to it.
+    proxies: tuple[Address, ...] = ()
     phase: Phase = Phase.IDLE
     retry_at: float = 0.0
     reason: DropReason | None = None
@@ -97,6 +99,7 @@ class SourceBook:
         index: int | None = None,
         name: str = "",
         needs_push: bool = False,
+        proxies: tuple[Address, ...] = (),
     ) -> Source | None:
         """Remember a source; None when it is known, cannot be reached at all, or the book is full.
 
@@ -111,11 +114,14 @@ class SourceBook:
                     known.servent_id = servent_id
                 if known.index is None:
                     known.index, known.name = index, name
+                if proxies:  # the latest are those that it still has
+                    known.proxies = proxies
                 return None
         if len(self._by_key) >= MAX_KNOWN:
             return None
         self._last_key += 1
         source = Source(self._last_key, address, servent_id, index, name, needs_push and servent_id is not None)
+        source.proxies = proxies
         self._by_key[source.key] = source
         return source
 

@@ -16,6 +16,7 @@ from gnutella.networks import Shares, host_key
 from gnutella.protocol.http import (
     ByIndex,
     ByUrn,
+    PushProxy,
     RequestHead,
     Root,
     Span,
@@ -24,6 +25,8 @@ from gnutella.protocol.http import (
     parse_range,
 )
 from gnutella.protocol.http_fields import format_disposition, format_thex_uri
+from gnutella.protocol.message import Push
+from gnutella.protocol.push_http import read_push
 from gnutella.protocol.urn import b32encode, bitprint_urn, sha1_urn
 from gnutella.reasons import DropReason
 
@@ -97,7 +100,14 @@ class SendGreeting:
     """A line of text for whoever looks with a browser."""
 
 
-Answer = Refusal | SendFile | SendTree | SendBrowse | SendGreeting
+@dataclass(frozen=True, slots=True)
+class PassPush:
+    """202: the push, passed on to a leaf of ours, if the asker may ask that."""
+
+    push: Push
+
+
+Answer = PassPush | Refusal | SendFile | SendTree | SendBrowse | SendGreeting
 
 
 def answer(request: RequestHead, offers: Offers) -> Answer:
@@ -106,6 +116,11 @@ def answer(request: RequestHead, offers: Offers) -> Answer:
     if isinstance(target, Root):
         wants = any(BROWSE_TYPE in value.lower() for value in request.headers.all("accept"))
         return SendBrowse() if wants else SendGreeting()
+    if isinstance(target, PushProxy):
+        try:
+            return PassPush(read_push(target.query, request.headers, allow_private=True))
+        except RemoteViolation as error:
+            return Refusal(400, error.reason)
     if not isinstance(target, ByUrn | ByIndex | TreeOf):
         return Refusal(404, DropReason.NOT_HERE)
     if isinstance(target, ByIndex):

@@ -30,7 +30,7 @@ def test_a_download_is_read_back_with_its_sources_and_progress(db: sqlite3.Conne
     number = kept.add_download(db, SHA1, b"\2" * 24, 100, "näme", 5.0)
     sources = [
         KnownSource(Address("192.0.2.1", 6346), Guid(b"\3" * 16), 7, "x", False),
-        KnownSource(None, Guid(b"\4" * 16), None, "", True),
+        KnownSource(None, Guid(b"\4" * 16), None, "", True, (Address("192.0.2.9", 1), Address("2001:db8::1", 2))),
     ]
     kept.add_sources(db, number, sources)
     kept.save_ranges(db, SHA1, [(0, 10)], [(20, 25)])

@@ -74,3 +74,14 @@ def test_a_wrong_file_blames_its_only_sender_and_gives_up_in_the_end() -> None:
     assert download.wrong_file({0}) is DropReason.SOURCE_CORRUPT
     download.pardon()
     assert book.ready(0.0) == [one, two]
+
+
+def test_a_source_that_tells_other_push_proxies_has_those() -> None:
+    book = SourceBook(60.0)
+    servent, first, second = Guid(b"\2" * 16), (Address("192.0.2.1", 1),), (Address("192.0.2.2", 1),)
+    source = book.add(None, servent, needs_push=True, proxies=first)
+    assert source is not None and source.proxies == first
+    assert book.add(None, servent, needs_push=True, proxies=second) is None
+    assert source.proxies == second
+    assert book.add(None, servent, needs_push=True) is None
+    assert source.proxies == second, "saying nothing says nothing"

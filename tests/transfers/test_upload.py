@@ -49,7 +49,7 @@ def test_an_empty_range_of_requests_is_told_by_status() -> None:
 def test_the_root_is_for_browsers_of_both_kinds() -> None:
     assert ask("GET / HTTP/1.1") == SendGreeting()
     assert ask("GET / HTTP/1.1\r\nAccept: text/html, Application/X-Gnutella-Packets") == SendBrowse()
-    assert ask("GET /gnutella/push-proxy?ServerId=A HTTP/1.1") == Refusal(404, DropReason.NOT_HERE)
+    assert ask("GET /gnutella/push-proxy?ServerId=A HTTP/1.1") == Refusal(400, DropReason.REQUEST_BROKEN)
 
 
 def test_slots_are_bounded_in_total_and_for_each_host() -> None:
