@@ -360,7 +360,7 @@ class Node(Service):
 
     def stop_search(self, guid: Guid) -> None:
         """searches.Asker: take no more hits."""
-        self.router.stop_search(guid)
+        self.links.execute(self.router.stop_search(guid))
 
     def _send_push(self, push: Push) -> bool:
         sent, actions = self.router.send_push(push, self.reactor.seconds())

@@ -32,6 +32,12 @@ class DropReason(Enum):
     LINK_BUSY = "link_busy", 0, 0, "the link pushes back and its queue was full; the lowest priority goes first"
     SENDER_BUSY = "sender_busy", 0, 0, "a query from a link that cannot take its hits"
     RATE = "rate", 0, 0, "more messages of this kind than the link may send in this time"
+    TOO_MANY_QUERIES = (
+        "too_many_queries",
+        0,
+        0,
+        "a leaf's query beyond those that are driven for it, or for all, at a time",
+    )
     QUERY_EMPTY = "query_empty", 0, 0, "a query without words and without a URN"
     QUERY_TOO_LONG = "query_too_long", 0, 0, "a query beyond the size that is forwarded"
     QUERY_UNMARKED = "query_unmarked", 0, 0, "a query whose flags word lacks the mark of modern servents"
@@ -51,6 +57,8 @@ class DropReason(Enum):
     CONNECT_BACK_FORGED = "connect_back_forged", 0, 0, "asks us to connect to somebody else than the asker"
     PROXY_REFUSED = "proxy_refused", 0, 0, "asks to be pushed through us in the name of another servent, or of nobody"
     PROXY_UNREQUESTED = "proxy_unrequested", 0, 0, "offers to pass pushes on to us, which we did not ask for"
+    STATUS_ASTRAY = "status_astray", 0, 0, "a query status, or a request for one, of no query of that link"
+    STATUS_ABSURD = "status_absurd", 0, 0, "a query status with more results than anybody keeps"
     BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
     BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
     BAD_ROUTE_TABLE = (

@@ -91,6 +91,8 @@ class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     guess: bool = True
     #: Hits of one query that are kept (our own) or passed on (others').
     max_hits_per_query: Count = 250
+    #: An ultrapeer sends its own queries and those of its leaves gradually, until enough has come back; false: to all at once.
+    dynamic_queries: bool = True
 
 
 class SharingSettings(Struct, frozen=True, forbid_unknown_fields=True):

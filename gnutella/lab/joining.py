@@ -125,4 +125,8 @@ def _info(end: End, peer: Peer) -> LinkInfo:
         servent_id=peer.servent_id,
         vendor_messages=peer.vendor_messages,
         reads_tables=end.node.is_leaf and peer.query_routing and peer.is_ultrapeer is True,
+        degree=peer.degree,
+        is_dynamic=peer.dynamic_querying,
+        extends_probes=peer.extends_probes,
+        user_agent=peer.user_agent,
     )

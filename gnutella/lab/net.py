@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from heapq import heappush
 
+from msgspec import structs
+
 from gnutella.errors import LocalMisuse
 from gnutella.lab import chance
 from gnutella.lab.addresses import MAX_NODES, Addresses
@@ -70,7 +72,7 @@ class Network:
         self.heads = Heads()
         self.watch = Watch(self.heads, is_strict=is_strict)
         self.nodes: dict[str, LabNode] = {}
-        self.routing = routing or RoutingSettings(trace="off")
+        self.routing = structs.replace(routing or RoutingSettings(trace="off"), dynamic_queries=False)
         self.line = line or Line()
         self.strategy: IStrategy | None = None
         self._routes: IStrategy | None = None
@@ -98,6 +100,7 @@ class Network:
         if make is None:
             raise LocalMisuse(f"there is no strategy {name!r}")
         self.strategy = strategy = make(self)
+        self.routing = structs.replace(self.routing, dynamic_queries=strategy.is_dynamic)
         self._routes = strategy if strategy.changes_routes else None
         self.watch.checks_counters = self._routes is None
 

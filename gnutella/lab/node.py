@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import structs
 
+from gnutella import USER_AGENT
 from gnutella.lab.life import Arrival, Life
 from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.protocol.qrp import hashes_of
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 QUERY_GENERATION = 20_000
 #: Uploads at a time of one node, and to one host: the defaults of [transfers].
 MAX_UPLOADS, MAX_PER_HOST = 20, 4
+#: X-Degree that all nodes announce, as the servent does.
+DEGREE = 32
 #: Hosts a node remembers, for the same reason.
 MAX_HOSTS = 200
 
@@ -205,7 +208,12 @@ class LabNode:
             incoming=is_incoming,
             listen=None if peer.is_firewalled else peer.address,
             servent_id=peer.servent_id,
+            vendor_messages=self.is_leaf or peer.is_leaf,
             reads_tables=self.is_leaf and not peer.is_leaf,
+            degree=DEGREE,
+            is_dynamic=True,
+            extends_probes=True,
+            user_agent=USER_AGENT,
         )
 
     def neighbours(self) -> list[LabNode]:
@@ -244,6 +252,7 @@ class LabNode:
         if life.is_walk and node is not None:
             hops = life.depths.get(node.number, hops)
         life.arrivals.append(Arrival(now, hops, node.name if node is not None else "", names))
+        self.router.search_keeps(event.guid, sum(len(arrival.files) for arrival in life.arrivals))
 
     def share(self, files: Iterable[SharedFile]) -> None:
         """Offer more files; their indexes follow those that it has."""

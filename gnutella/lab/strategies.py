@@ -1,6 +1,7 @@
 """Ways to search: what becomes of a question, and, for some, where queries are passed on to.
 
-flooding         one query with the usual TTL; the router's own way
+flooding         one query with the usual TTL, to everybody at once
+dynamic          what the servent does: ultrapeers send their queries and their leaves' gradually, until enough came back
 expanding_ring   TTL 1, then 2, ...: a new query each round, until WANTED results came
 random_walks     WALKERS copies that each take one random link at every node, until WANTED results came or STEPS are over
 
@@ -40,6 +41,8 @@ class IStrategy(Interface):
     name: str = Attribute("""The name in scenarios and tables.""")
     #: Whether `before` and `narrowed` must be asked; if not, they are not.
     changes_routes: bool = Attribute("""True when queries take other ways than the router wants.""")
+    #: The setting dynamic_queries of all nodes.
+    is_dynamic: bool = Attribute("""True when ultrapeers drive queries.""")
 
     def ask(node: LabNode, query: Query, ttl: int | None, *, keeps_hits: bool) -> Quest:
         """A user of that node asks; the quest grows as time goes on."""
@@ -57,6 +60,7 @@ class Flooding:
 
     name = "flooding"
     changes_routes = False
+    is_dynamic = False
 
     def __init__(self, net: Network) -> None:
         self._net = net
@@ -71,6 +75,14 @@ class Flooding:
 
     def narrowed(self, node: LabNode, actions: Sequence[Action]) -> Sequence[Action]:
         return actions
+
+
+@implementer(IStrategy)
+class Dynamic(Flooding):
+    """One query; ultrapeers decide how far it goes (routing/dynamic.py)."""
+
+    name = "dynamic"
+    is_dynamic = True
 
 
 @implementer(IStrategy)

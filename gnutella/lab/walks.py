@@ -129,6 +129,7 @@ class OneHop:
     """Any strategy, with last hops only where the neighbour's words agree, and walkers that ask whom they pass by."""
 
     changes_routes = True
+    is_dynamic = False
 
     def __init__(self, net: Network, inner: IStrategy) -> None:
         self._net = net

@@ -1,7 +1,8 @@
 """What is true of every run, checked at each message: the rules that a correct router never breaks.
 
     ttl             no message outlives its TTL: each hop lowers it by one and raises hops by one
-    handled-twice   no node handles a GUID a second time: answers and forwards follow its first arrival only
+    handled-twice   no node handles a GUID a second time: answers and forwards follow its first arrival only, but that a probe
+                    (TTL 1) that comes again with more TTL is passed on once, to ultrapeers
     unheard-of      a node forwards and answers only what it received
     sent-back       a query never goes back over the link it came from
     hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
@@ -80,6 +81,8 @@ class Watch:
         self._cells = 0
         #: GUIDs of queries that came for the first time in the chunk that is treated now.
         self._fresh: dict[bytes, int] = {}
+        #: GUIDs of those that came for the second time, with more TTL than the 1 they had.
+        self._extended: dict[bytes, int] = {}
         #: Other messages of that chunk: (kind, GUID) -> their (TTL, hops) that have not been passed on yet.
         self._others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
         self._pushes: set[tuple[int, bytes]] = set()
@@ -93,6 +96,8 @@ class Watch:
             self._fresh.clear()
         if self._others:
             self._others.clear()
+        if self._extended:
+            self._extended.clear()
         self._has_arrived = True
         if len(data) < 23 or end.partial:
             self._pieces(end, data)
@@ -112,6 +117,9 @@ class Watch:
                 life.heads[number] = ttl << 8 | hops
                 life.by_hops[hops & 15] += 1
                 self._fresh[guid] = 1
+            elif ttl > 1 and life.heads[number] >> 8 == 1:
+                life.heads[number] = ttl << 8 | hops
+                self._extended[guid] = 1
         else:
             self._others[kind, guid] = [(ttl, hops)]
 
@@ -147,6 +155,9 @@ class Watch:
             life.heads[number] = ttl << 8 | hops
             life.by_hops[hops & 15] += 1
             self._fresh[guid] = 1
+        elif life.came[number] and ttl > 1 and life.heads[number] >> 8 == 1:
+            life.heads[number] = ttl << 8 | hops
+            self._extended[guid] = 1
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 
@@ -177,6 +188,7 @@ class Watch:
     def begin(self) -> None:
         """What follows is not caused by a message: a search, a tick, a link that opened, a queue that empties."""
         self._fresh = {}
+        self._extended = {}
         self._others = {}
         self._has_arrived = False
 
@@ -230,9 +242,12 @@ class Watch:
         if not head:
             self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
             return
-        if guid not in self._fresh and self._has_arrived:
+        if self._is_again(node, links, guid):
             self._break("handled-twice", node, f"forwards {guid.hex()} again")
         was_ttl, was_hops = head >> 8, head & 0xFF
+        asker = node.ends.get(LinkId(life.came[number]))
+        if asker is not None and asker.peer.node.is_leaf:  # the TTL is up to the ultrapeer (digest 8.1)
+            was_ttl = node.settings.query_ttl
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
                 "ttl", node, f"got {guid.hex()} with TTL {was_ttl}, hops {was_hops}, sends TTL {ttl}, hops {hops}"
@@ -241,6 +256,12 @@ class Watch:
             self._break("sent-back", node, f"query {guid.hex()} goes back where it came from")
         if node.is_leaf:
             self._break("leaf-relays", node, f"passes on query {guid.hex()}")
+
+    def _is_again(self, node: LabNode, links: Sequence[LinkId], guid: bytes) -> bool:
+        """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
+        if guid in self._fresh or not self._has_arrived:
+            return False
+        return guid not in self._extended or any(node.ends[link].peer.node.is_leaf for link in links)
 
     def _is_last_hop(self, node: LabNode, links: Sequence[LinkId], was_ttl: int, ttl: int) -> bool:
         """A spent query goes to leaves, with the TTL 1 that makes it a legal message."""

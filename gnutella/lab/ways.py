@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import Attribute, Interface
 
-from gnutella.lab.strategies import ExpandingRing, Flooding, IStrategy
+from gnutella.lab.strategies import Dynamic, ExpandingRing, Flooding, IStrategy
 from gnutella.lab.walks import OneHop, RandomWalks
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def _all() -> dict[str, Callable[[Network], IStrategy]]:
     for plain in (Flooding, ExpandingRing, RandomWalks):
         made[plain.name] = plain
         made[plain.name + "_one_hop"] = OneHop.around(plain)
+    made[Dynamic.name] = Dynamic
     return made
 
 

@@ -54,4 +54,8 @@ def link_info(link: PeerLink, peer: Peer, *, we_are_leaf: bool) -> LinkInfo:
         vendor_messages=peer.vendor_messages,
         reads_tables=reads_tables and peer.is_ultrapeer is True,
         is_deflated=link.deflates[1],
+        degree=peer.degree,
+        is_dynamic=peer.dynamic_querying,
+        extends_probes=peer.extends_probes,
+        user_agent=peer.user_agent,
     )

@@ -34,9 +34,9 @@ _GUID = re.compile(r"[0-9A-Fa-f]{32}\Z")
 class Offer:
     """What we say of ourselves.
 
-    Routing tables are read and sent in both roles.  Dynamic querying is announced although our own queries are floods: a
-    gtk-gnutella leaf takes no ultrapeer without `X-Dynamic-Querying` or with `X-Degree` below 16, and LimeWire calls a servent
-    without these headers "not good".  Leaves send them as well, as LimeWire's rules for leaves want (digest 1.3).
+    Routing tables are read and sent in both roles.  A gtk-gnutella leaf takes no ultrapeer without `X-Dynamic-Querying` or with
+    `X-Degree` below 16, and LimeWire calls a servent without these headers "not good".  Leaves send them as well, as LimeWire's
+    rules for leaves want (digest 1.3).
     """
 
     user_agent: str
@@ -64,6 +64,7 @@ class Offer:
             ("X-Degree", str(self.degree)),
             ("X-Max-TTL", str(self.max_ttl)),
             ("X-Dynamic-Querying", "0.1"),
+            ("X-Ext-Probes", "0.1"),
             ("X-Requeries", "False"),
             ("Pong-Caching", "0.1"),
             ("GGEP", "0.5"),
@@ -100,6 +101,7 @@ class Peer:
     query_routing: bool
     ultrapeer_query_routing: bool
     dynamic_querying: bool
+    extends_probes: bool
     requeries: bool
     servent_id: Guid | None
     try_hosts: tuple[Address, ...]
@@ -132,6 +134,7 @@ def read_peer(headers: Headers, version: str) -> Peer:
         query_routing=_has_version(headers, "X-Query-Routing"),
         ultrapeer_query_routing=_has_version(headers, "X-Ultrapeer-Query-Routing"),
         dynamic_querying=_has_version(headers, "X-Dynamic-Querying"),
+        extends_probes=_has_version(headers, "X-Ext-Probes"),
         requeries=_claim(headers, "X-Requeries") is not False,
         servent_id=_guid(headers),
         try_hosts=_try_hosts(headers),

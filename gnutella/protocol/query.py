@@ -24,6 +24,7 @@ from gnutella.units import Address, Guid
 #: are not looked at: 0x2000 (wants XML), 0x1000 (guided by a leaf), 0x0200 (can do firewall-to-firewall transfers).
 FLAG_MARK = 0x8000
 FLAG_FIREWALLED = 0x4000
+FLAG_GUIDED = 0x1000
 FLAG_GGEP_H = 0x0800
 FLAG_OOB = 0x0400
 MASK_MAX_HITS = 0x00FF

@@ -73,6 +73,12 @@ class LinkInfo:
     vendor_messages: bool = False
     reads_tables: bool = False
     is_deflated: bool = False
+    #: X-Degree, or what gtk-gnutella takes for it where it is not said.
+    degree: int = 8
+    #: X-Dynamic-Querying, X-Ext-Probes: it drives queries, and passes one on that comes again with a higher TTL.
+    is_dynamic: bool = False
+    extends_probes: bool = False
+    user_agent: str = ""
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, QUERY
 from gnutella.protocol.query import MAX_QUERY
 from gnutella.reasons import DropReason
 from gnutella.routing.answers import Answers, wants_hits_elsewhere
+from gnutella.routing.dynamic import Dynamic
 from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.seams import Library, Shared
@@ -55,11 +56,13 @@ class Relay:
         paths: ReversePaths,
         answers: Answers,
         tables: Tables,
+        dynamic: Dynamic,
         others: Slow,
         read_header: ReadHeader = HEADER.unpack_from,
     ) -> None:
         self._board = board
         self._tables = tables
+        self._dynamic = dynamic
         self._read_header = read_header
         self._paths = paths
         self._answers = answers
@@ -97,7 +100,7 @@ class Relay:
         if known is None:
             known = queries.old.get(guid)
         if known is not None:
-            if known in (source, OWN):
+            if known in (source, OWN) or (ttl > 1 and guid in self._paths.probes):
                 return False
             link.dropped += 1
             counters.drops[DropReason.DUPLICATE] += 1
@@ -111,6 +114,7 @@ class Relay:
             else:
                 link.dropped += 1
                 counters.drops[DropReason.TTL_SPENT] += 1
+                self._paths.probes.put(guid, source, now)
                 if board.has_leaves:
                     board.flood_leaves(link, data[:TTL_AT] + _AGED[1][hops + 1] + data[HOPS_AT + 1 :], 1)
         else:
@@ -155,9 +159,9 @@ class Relay:
                     buf[pos + 17], buf[pos + 18] = ttl - 1, hops + 1
                     pos = end
                     continue
-                is_spent = self._is_spent(link, Frame(guid, kind, ttl, hops, data, pos, end))
+                is_spent = self._is_spent(link, Frame(guid, kind, ttl, hops, data, pos, end), now)
                 spent, kept = (spent + 1, kept) if is_spent else (spent, kept - 1)
-            elif kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source):
+            elif kind == 0x80 and 0 < ttl <= reach - hops and length < 257 and self._came_elsewhere(guid, source, ttl):
                 duplicates += 1
             else:
                 kept += self._count(link, new, spent, duplicates)
@@ -175,23 +179,25 @@ class Relay:
         self._leave(link, b"".join(runs), kept, pos)
         return pos
 
-    def _is_spent(self, link: Link, frame: Frame) -> bool:
+    def _is_spent(self, link: Link, frame: Frame, now: float) -> bool:
         """Whether a query that left the flood has no hop left; then nobody but leaves gets it, with a TTL of 1 to be legal.
 
         If not, it was led by tables.
         """
         if frame.ttl > 1:
             return False
+        self._paths.probes.put(frame.guid, link.id, now)
         if self._tables.is_used:
             self._tables.guide(link, frame.data, frame.start, frame.end, 0, frame.hops + 1)
         if self._board.has_leaves:
             self._last_hop.append(frame.passed_on(1, frame.hops + 1))
         return True
 
-    def _came_elsewhere(self, guid: bytes, source: LinkId) -> bool:
-        """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault."""
+    def _came_elsewhere(self, guid: bytes, source: LinkId, ttl: int) -> bool:
+        """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault, and of no use."""
         known = self._paths.queries.get(Guid(guid))
-        return known is not None and known != source and known != OWN
+        is_probe = ttl > 1 and Guid(guid) in self._paths.probes
+        return known is not None and known != source and known != OWN and not is_probe
 
     def _count(self, link: Link, new: int, spent: int, duplicates: int) -> int:
         """Note queries that the loop treated itself: new ones, those of them on their last hop, and duplicates.
@@ -234,6 +240,8 @@ class Relay:
         if frame.kind != QUERY:
             self._others(link, frame, now)
             return False
+        if frame.ttl > 1 and frame.guid in self._paths.probes and self._extend(link, frame, now):
+            return False
         reason = self._refusal(link, frame, now)
         if reason is None:
             return self._query(link, frame, buf, now)
@@ -256,8 +264,13 @@ class Relay:
         if frame.length > MAX_RELAYED_QUERY:
             board.drop_query(link, frame, DropReason.QUERY_TOO_LONG, now)
             return False
+        if link.info.is_leaf and self._dynamic.is_used:
+            self._lead_to_leaves(link, frame, now)
+            self._dynamic.start(frame.guid, frame.payload, link, max(1, board.settings.query_ttl - 1), now)
+            return False
         ttl = min(frame.ttl, self._max_ttl - frame.hops) - 1
         if ttl < 1:
+            self._paths.probes.put(frame.guid, link.id, now)
             self._end_of_path(link, frame, now)
             return False
         buf[frame.start + TTL_AT] = ttl
@@ -283,9 +296,12 @@ class Relay:
 
     def _end_of_path(self, link: Link, frame: Frame, now: float) -> None:
         """The TTL is spent: nobody but leaves gets it, with the TTL 1 that makes it a legal message."""
+        self._board.drop(link, DropReason.TTL_SPENT)
+        self._board.trace.step(frame.guid, now, "ttl spent", None, DropReason.TTL_SPENT.value)
+        self._lead_to_leaves(link, frame, now)
+
+    def _lead_to_leaves(self, link: Link, frame: Frame, now: float) -> None:
         board = self._board
-        board.drop(link, DropReason.TTL_SPENT)
-        board.trace.step(frame.guid, now, "ttl spent", None, DropReason.TTL_SPENT.value)
         self._guide(link, frame, 0, now)
         leaves = board.leaves(link)
         if leaves:
@@ -293,6 +309,26 @@ class Relay:
             if board.traces_all:
                 for leaf in leaves:
                     board.trace.step(frame.guid, now, "forwarded to", leaf.id)
+
+    def _extend(self, link: Link, frame: Frame, now: float) -> bool:
+        """Pass on a query that was a probe until now, to all neighbours it did not come from; our leaves had it (digest 4.3).
+
+        False when it is no query that may be passed on.
+        """
+        board, ttl = self._board, min(frame.ttl, self._max_ttl - frame.hops) - 1
+        if ttl < 1 or board.is_leaf or link.info.is_leaf or wrong_ttl(frame) or frame.length > MAX_RELAYED_QUERY:
+            return False
+        if _unreadable(frame) or (link.queue is not None and link.queue.is_busy):
+            return False
+        self._paths.extend(frame.guid)
+        first = self._paths.queries.get(frame.guid)
+        message = frame.passed_on(ttl, frame.hops + 1)
+        targets = [one for one in self._tables.neighbours_for(frame.payload, ttl) if one.id not in (link.id, first)]
+        for target in targets:
+            board.send_queries(target, [message])
+            board.trace.step(frame.guid, now, "forwarded to", target.id)
+        board.counters.queries_relayed += bool(targets)
+        return True
 
     def _refusal(self, link: Link, frame: Frame, now: float) -> DropReason | None:
         """Why a query is neither handled nor forwarded; None when it is."""
@@ -314,6 +350,8 @@ class Relay:
             return DropReason.SENDER_BUSY
         if link.info.is_leaf and not link.may_query(now):
             return DropReason.RATE
+        if link.info.is_leaf and self._dynamic.is_used and not self._dynamic.has_room(link):
+            return DropReason.TOO_MANY_QUERIES
         return None
 
     def _repeated(self, link: Link, frame: Frame, known: LinkId | None, now: float) -> DropReason:

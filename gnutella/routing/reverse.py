@@ -23,6 +23,9 @@ PUSH_GENERATION = 20_000
 #: Queries that came by UDP, and who asked: 3 to 6 minutes (digest 4.1); as many as GUESS takes in that time.
 ASKER_GENERATION = 4096
 ASKER_LIFE_S = 180.0
+#: Queries that came with TTL 1, and may come again with more: the next steps of whoever drives them take seconds.
+PROBE_GENERATION = 20_000
+PROBE_LIFE_S = 60.0
 #: Own searches whose hits are still wanted; the oldest one is given up first (our own number).
 MAX_SEARCHES = 1024
 
@@ -35,6 +38,8 @@ class ReversePaths:
         self.pushes: Generations[Guid, LinkId] = Generations(PUSH_GENERATION, QUERY_LIFE_S, now)
         #: Who asked queries that came by UDP.
         self.askers: Generations[Guid, Address] = Generations(ASKER_GENERATION, ASKER_LIFE_S, now)
+        #: Queries whose TTL was spent when they came.
+        self.probes: Generations[Guid, LinkId] = Generations(PROBE_GENERATION, PROBE_LIFE_S, now)
         #: Own searches and when they were asked.
         self.searches: dict[Guid, float] = {}
         self._servents: Generations[Guid, LinkId] = Generations(SERVENT_GENERATION, SERVENT_LIFE_S, now)
@@ -65,11 +70,17 @@ class ReversePaths:
             del self.searches[next(iter(self.searches))]
         self.searches[guid] = now
 
+    def extend(self, query: Guid) -> None:
+        """A query that was only a probe is passed on after all: once."""
+        self.probes.young.pop(query, None)
+        self.probes.old.pop(query, None)
+
     def tick(self, now: float) -> None:
         """Forget what is too old."""
         self.queries.tick(now)
         self.pushes.tick(now)
         self.askers.tick(now)
+        self.probes.tick(now)
         self._servents.tick(now)
         self._results.tick(now)
 
@@ -81,5 +92,6 @@ class ReversePaths:
             "results": len(self._results),
             "askers": len(self.askers),
             "pushes": len(self.pushes),
+            "probes": len(self.probes),
             "searches": len(self.searches),
         }

@@ -12,6 +12,7 @@ forgotten at once: bytes that still come from it are ignored, and `link_closed` 
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from gnutella.errors import LocalMisuse
 from gnutella.protocol.frames import HEADER, Frame, missing
@@ -28,11 +29,14 @@ from gnutella.protocol.kinds import (
     encode_header,
 )
 from gnutella.protocol.message import Pong, Push, Query
+from gnutella.protocol.query import FLAG_GUIDED
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, TraceStep
 from gnutella.routing.answers import Answers, Self
 from gnutella.routing.connectback import ConnectBacks
 from gnutella.routing.counters import Counters
+from gnutella.routing.dynamic import Dynamic
+from gnutella.routing.guidance import Kept
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hits import Hits
 from gnutella.routing.hopsflow import QueryFlow
@@ -95,7 +99,9 @@ class Router:
         self.reach = reach = Reachability(board, self._signals)
         address_for, state = self._answers.address_for, self._answers.self
         self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
-        self._relay = Relay(board, self._paths, self._answers, self._tables, self._other, read_header)
+        self._dynamic = Dynamic(board, self._tables, self._paths, self._signals)
+        self._kept = Kept(board, self._signals)
+        self._relay = Relay(board, self._paths, self._answers, self._tables, self._dynamic, self._other, read_header)
         self._relay.set_library(library)
         self._allow_private = allow_private
         #: Made when our UDP port is open.
@@ -222,6 +228,8 @@ class Router:
         self._proxies.tick(now)
         if self._oob is not None:
             self._oob.tick(now)
+        self._dynamic.tick(now)
+        self._kept.tick()
         return self._flush()
 
     # -- our own searches ----------------------------------------------------------------------------------------------
@@ -229,14 +237,16 @@ class Router:
     def search(
         self, query: Query, now: float, guid: Guid | None = None, ttl: int | None = None
     ) -> tuple[Guid, list[Action]]:
-        """Ask a query of our own of all links that it can be led to; hits come as HitReceived until `stop_search`.
+        """Ask a query of our own; hits come as HitReceived until `stop_search`.
 
-        `ttl` defaults to the setting query_ttl; each link gets no more than it said it accepts.  LocalMisuse for a query
-        longer than other servents forward.
+        A leaf asks all its ultrapeers; anybody else asks the leaves that it can be led to, and its neighbours gradually or all
+        at once, as the setting dynamic_queries says.  `ttl` defaults to the setting query_ttl; each link gets no more than it
+        said it accepts.  LocalMisuse for a query longer than other servents forward.
         """
         if guid is None and self._oob is not None:
             query, guid = self._oob.asking(query)
-        payload = query.encode()
+        is_guided = self._board.is_leaf and self._board.settings.dynamic_queries
+        payload = (replace(query, flags=query.flags | FLAG_GUIDED) if is_guided else query).encode()
         if len(payload) > MAX_RELAYED_QUERY:
             raise LocalMisuse(f"a query of {len(payload)} bytes would not be forwarded")
         guid = guid or fresh_guid(self._board.rng)
@@ -246,16 +256,29 @@ class Router:
         if board.settings.trace != "off":
             board.trace.start(guid, readable_text(payload), now, is_own=True)
             board.trace.step(guid, now, "asked")
-        wanted = ttl or board.settings.query_ttl
+        if is_guided:
+            self._kept.start(guid)
+        wanted, is_driven = ttl or board.settings.query_ttl, self._dynamic.is_used
         reach = {link.id: max(1, min(wanted, link.info.max_ttl)) for link in board.links.values()}
         for link in self._tables.askers(payload, reach):
+            if is_driven and not link.info.is_leaf:
+                continue
             board.send(link, QUERY, 0, encode_header(guid, QUERY, reach[link.id], 0, len(payload)) + payload)
             board.trace.step(guid, now, "forwarded to", link.id)
+        if is_driven:
+            self._dynamic.start(guid, payload, None, wanted, now)
         return guid, self._flush()
 
-    def stop_search(self, guid: Guid) -> None:
-        """Forget a search: later hits for it are dropped."""
+    def search_keeps(self, guid: Guid, results: int) -> None:
+        """So many results of a search of ours are kept: what a leaf tells the ultrapeers that search for it."""
+        self._kept.note(guid, results)
+
+    def stop_search(self, guid: Guid) -> list[Action]:
+        """Forget a search: it is sent no further, and later hits for it are dropped."""
         self._paths.searches.pop(guid, None)
+        self._dynamic.stop(guid)
+        self._kept.stop(guid)
+        return self._flush()
 
     def send_push(self, push: Push, now: float) -> tuple[bool, list[Action]]:
         """Ask a servent to connect to us, over the link its hits came from; False when none is known."""
@@ -342,7 +365,12 @@ class Router:
 
     def table_sizes(self) -> dict[str, int]:
         """Entries of each bounded table."""
-        return {**self._paths.sizes(), "pongs": len(self._pings.cache), "traced": len(self._board.trace)}
+        return {
+            **self._paths.sizes(),
+            "pongs": len(self._pings.cache),
+            "traced": len(self._board.trace),
+            "driven": len(self._dynamic),
+        }
 
     def trace(self, guid: Guid) -> list[TraceStep]:
         """The life of one traced query in this node, in order."""

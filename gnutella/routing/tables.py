@@ -151,6 +151,15 @@ class Tables:
 
         return [link for link in self._board.links.values() if is_asked(link)]
 
+    def neighbours_for(self, payload: bytes, ttl: int) -> list[Link]:
+        """The ultrapeers that a query with that TTL is of use to: on its last hop those whose tables match, or have none."""
+        found = set(self.neighbours.links(self.neighbours.match(asked_by(payload)))) if ttl == 1 else ()
+        return [
+            link
+            for link in self._board.links.values()
+            if not link.info.is_leaf and (ttl > 1 or not link.is_guided or link.id in found)
+        ]
+
     # -- inside --------------------------------------------------------------------------------------------------------
 
     def _mile(self, link: Link) -> LastMile:

@@ -91,6 +91,7 @@ class Overlay:
         fragment: bool = False,
         ticking: bool = True,
         routed: bool = False,
+        is_dynamic: bool = False,
     ) -> None:
         self.now = 0.0
         self.nodes: dict[str, Node] = {}
@@ -105,6 +106,7 @@ class Overlay:
         self._links = 0
         self._ticking = ticking
         self._routed = routed
+        self._is_dynamic = is_dynamic
 
     # -- building ------------------------------------------------------------------------------------------------------
 
@@ -159,6 +161,9 @@ class Overlay:
                 listen=other.address,
                 servent_id=other.router.servent_id,
                 reads_tables=self._routed and not is_leaf,
+                degree=32,
+                is_dynamic=self._is_dynamic,
+                extends_probes=self._is_dynamic,
             )
             self.execute(end.node, end.node.router.link_opened(end.link, info, self.now))
         return near, far

@@ -42,6 +42,8 @@ def test_messages_supported_comes_before_everything_else_when_the_peer_reads_it(
         (bytes(4), 10, 0),
         (b"BEAR", 4, 1),
         (b"BEAR", 7, 1),
+        (b"BEAR", 11, 1),
+        (b"BEAR", 12, 1),
         (b"GTKG", 7, 2),
         (b"LIME", 21, 2),
         (b"LIME", 22, 2),
