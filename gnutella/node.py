@@ -362,6 +362,10 @@ class Node(Service):
         """searches.Asker: take no more hits."""
         self.links.execute(self.router.stop_search(guid))
 
+    def search_keeps(self, guid: Guid, results: int) -> None:
+        """searches.Asker: what our ultrapeers shall know of a search, if we are a leaf."""
+        self.router.search_keeps(guid, results)
+
     def _send_push(self, push: Push) -> bool:
         sent, actions = self.router.send_push(push, self.reactor.seconds())
         self.links.execute(actions)

@@ -36,6 +36,7 @@ class Asker(Protocol):
 
     def search(self, query: Query) -> Guid: ...
     def stop_search(self, guid: Guid) -> None: ...
+    def search_keeps(self, guid: Guid, results: int) -> None: ...
 
 
 class HitListOf:
@@ -122,6 +123,7 @@ class Searches:
             )
             if found.on_row is not None:
                 found.on_row(hit.row())
+        self._asker.search_keeps(event.guid, found.results.kept)
 
     def hit(self, ref: HitRef) -> Hit | None:
         """The hit that `ref` names, with its sources; None when there is no such number or list."""

@@ -19,7 +19,7 @@ from gnutella.reasons import DropReason
 from gnutella.routing.answers import Answers, wants_hits_elsewhere
 from gnutella.routing.dynamic import Dynamic
 from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
-from gnutella.routing.reverse import ReversePaths
+from gnutella.routing.reverse import PROBE_GENERATION, ReversePaths
 from gnutella.routing.seams import Library, Shared
 from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.tables import Tables
@@ -186,7 +186,11 @@ class Relay:
         """
         if frame.ttl > 1:
             return False
-        self._paths.probes.put(frame.guid, link.id, now)
+        probes = self._paths.probes.young
+        if len(probes) < PROBE_GENERATION:
+            probes[frame.guid] = link.id
+        else:
+            self._paths.probes.put(frame.guid, link.id, now)
         if self._tables.is_used:
             self._tables.guide(link, frame.data, frame.start, frame.end, 0, frame.hops + 1)
         if self._board.has_leaves:
@@ -196,8 +200,10 @@ class Relay:
     def _came_elsewhere(self, guid: bytes, source: LinkId, ttl: int) -> bool:
         """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault, and of no use."""
         known = self._paths.queries.get(Guid(guid))
-        is_probe = ttl > 1 and Guid(guid) in self._paths.probes
-        return known is not None and known != source and known != OWN and not is_probe
+        if known is None or known == source or known == OWN:
+            return False
+        probes = self._paths.probes
+        return ttl < 2 or not (guid in probes.young or guid in probes.old)
 
     def _count(self, link: Link, new: int, spent: int, duplicates: int) -> int:
         """Note queries that the loop treated itself: new ones, those of them on their last hop, and duplicates.

@@ -122,6 +122,8 @@ class SearchResults:
         #: Results that found no room.
         self.omitted = 0
         self._judge = judge
+        #: Results in all rows together: files at different servents.
+        self.kept = 0
         self._wanted = wanted_sorts(kinds)
         self._limit = min(limit or MAX_ROWS, MAX_ROWS)
         self._hits: dict[_Key, Hit] = {}
@@ -160,7 +162,9 @@ class SearchResults:
             source = _source(hit, record)
             if self._judge is not None:
                 self._judge.note(row, source)
-            if not row.add(source, record.tth, hops):
+            if row.add(source, record.tth, hops):
+                self.kept += 1
+            else:
                 self.omitted += len(row.sources) >= MAX_SOURCES
         for row in new:
             self._look_at(row)

@@ -28,6 +28,7 @@ class Overlay:
     def __init__(self) -> None:
         self.asked: list[Query] = []
         self.stopped: list[Guid] = []
+        self.kept: dict[Guid, int] = {}
 
     def search(self, query: Query) -> Guid:
         self.asked.append(query)
@@ -35,6 +36,9 @@ class Overlay:
 
     def stop_search(self, guid: Guid) -> None:
         self.stopped.append(guid)
+
+    def search_keeps(self, guid: Guid, results: int) -> None:
+        self.kept[guid] = results
 
 
 class Desk:
@@ -63,6 +67,7 @@ def test_hits_are_numbered_told_once_and_stay_addressable() -> None:
     assert [(row["hit"], row["name"]) for row in told] == [(1, "purple rain.ogg"), (2, "purple rain.txt")]
     assert [len(row["sources"]) for row in found.rows] == [2, 1]  # type: ignore[arg-type]
     assert [event["hit"] for event in desk.events("hit_received")] == [1, 2]
+    assert desk.overlay.kept == {found.guid: 3}
     found.stop()
     one, two = desk.searches.hit(HitRef(1)), desk.searches.hit(HitRef(2, found.guid))
     assert one is not None and two is not None

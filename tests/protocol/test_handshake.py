@@ -41,6 +41,7 @@ LIMEWIRE_NAMES = {
     "Listen-IP", "Remote-IP", "User-Agent", "X-Ultrapeer", "X-Ultrapeer-Needed", "X-Degree", "X-Max-TTL", "X-Requeries",
     "X-Dynamic-Querying", "X-Query-Routing", "X-Ultrapeer-Query-Routing", "Pong-Caching", "GGEP", "Vendor-Message",
     "Bye-Packet", "Accept-Encoding", "Content-Encoding", "X-Try-Ultrapeers", "Upgrade", "Connection", "GUID", "X-Features",
+    "X-Ext-Probes",
 }  # fmt: skip
 
 
