@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 #: GUIDs a node remembers in one generation of its tables: the production's bound would let a node of the lab take 10 MiB.
 QUERY_GENERATION = 20_000
-#: Uploads at a time of one node, and to one host: the defaults of [transfers].
-MAX_UPLOADS, MAX_PER_HOST = 20, 4
-#: X-Degree that all nodes announce, as the servent does.
-DEGREE = 32
 #: Hosts a node remembers, for the same reason.
 MAX_HOSTS = 200
+#: X-Degree that all nodes announce, as the servent does.
+DEGREE = 32
+#: Uploads at a time of one node, and to one host: the defaults of [transfers].
+MAX_UPLOADS, MAX_PER_HOST = 20, 4
 
 
 @dataclass(eq=False, slots=True)

@@ -200,7 +200,7 @@ class Relay:
     def _came_elsewhere(self, guid: bytes, source: LinkId, ttl: int) -> bool:
         """Whether this GUID came from another link before, as each query does in a mesh: nobody's fault, and of no use."""
         known = self._paths.queries.get(Guid(guid))
-        if known is None or known == source or known == OWN:
+        if known is None or known in (source, OWN):
             return False
         probes = self._paths.probes
         return ttl < 2 or not (guid in probes.young or guid in probes.old)
