@@ -86,6 +86,8 @@ class Face:
             "reachable": {"tcp": self.is_reachable, "udp": self.is_reachable_by_udp},
             "ready": node.is_ready,
             "bootstrap": node.bootstrap.status(),
+            "nat": node.bootstrap.nat_status(),
+            "external": node.own_address.external,
             "profile": node.config.in_force("network.profile"),
             "hashing": node.library.status()["hashing"],
             "transfers": node.transfers.status(),
@@ -136,6 +138,7 @@ class Face:
                     "fix": "" if peers else "gnutella connect HOST:PORT",
                 },
                 *node.safety.checks(),
+                *node.bootstrap.checks(),
             ]
 
         return Deferred.fromCoroutine(look())

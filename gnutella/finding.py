@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from gnutella import USER_AGENT
 from gnutella.network.bootstrap import Bootstrap, Parts
+from gnutella.network.nat import Mapping, Nat
+from gnutella.network.upnp import find_igd
 from gnutella.routing.actions import Emit
 from gnutella.routing.events import HostLearned
 from gnutella.units import Address
@@ -37,4 +39,20 @@ def bootstrap_of(node: Node) -> Bootstrap:
         was_reached=lambda: node.standing.tcp is True,
         user_agent=node.config.settings.network.user_agent or USER_AGENT,
     )
-    return Bootstrap(node.reactor, node.config.settings, node.store, parts)
+    return Bootstrap(node.reactor, node.config.settings, node.store, parts, _nat_of(node))
+
+
+def _nat_of(node: Node) -> Nat | None:
+    """Who asks the router; None with other profiles: an island does not open the router of its network."""
+    network = node.config.settings.network
+    if network.profile != "public" or network.nat == "off":
+        return None
+
+    def changed(mapping: Mapping | None) -> None:
+        host, port = (mapping.host, mapping.port) if mapping is not None else (None, None)
+        if node.own_address.mapped(host, port):
+            node.router.self_changed()
+        method, address = (mapping.method, f"{host or '?'}:{port}") if mapping is not None else ("", "")
+        node.journal.add("port_mapped", method=method, address=address)
+
+    return Nat(node.reactor, changed, node.router.count_drop, igd=find_igd())

@@ -126,6 +126,9 @@ class DropReason(Enum):
     TLS_FAILED = "tls_failed", 0, 0, "the TLS handshake failed"
     DIAL_FAILED = "dial_failed", 0, 0, "no connection to that address"
     GIV_UNREQUESTED = "giv_unrequested", 0, 0, "a GIV that answers no push of ours"
+    # -- port mappings -------------------------------------------------------------------------------------------------
+    BAD_MAPPING = "bad_mapping", 0, 0, "an answer about port mappings that cannot be read"
+    BOGUS_MAPPING = "bogus_mapping", 0, 0, "an answer about port mappings to nothing asked, or not from the router"
     # -- web caches ----------------------------------------------------------------------------------------------------
     BAD_CACHE_ANSWER = "bad_cache_answer", 0, 0, "a web cache answered nothing that can be read, or too much"
     CACHE_FAILED = "cache_failed", 0, 0, "no answer of a web cache: not connected, too slow, or an HTTP error"

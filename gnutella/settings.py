@@ -36,6 +36,9 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     advertise: str = ""
     #: True: nobody can connect to us, so hits ask for a push.
     firewalled: bool = False
+    #: `auto`: with profile `public` and a private address, have the router map our port (PCP, NAT-PMP; UPnP with the extra
+    #: `nat`), renew that, and take it back at the end; `off`: never ask a router for anything.
+    nat: Literal["auto", "off"] = "auto"
     #: Links that are kept open by dialling hosts of the host cache, a leaf 4 at most; 0, or profile `loopback`, dials only
     #: `connect`.
     want_links: Count = 8

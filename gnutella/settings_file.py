@@ -46,6 +46,7 @@ RESTART_KEYS = frozenset(
         "network.tls",
         "network.user_agent",
         "network.advertise",
+        "network.nat",
         "network.dial_timeout_s",
         "bootstrap.multicast",
         "bootstrap.udp_host_caches",

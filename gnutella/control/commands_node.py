@@ -32,6 +32,16 @@ STATUS_COLUMNS = (
         default={},
         meaning="{hosts, web_caches, serves}: how many are known, and {url, requests, updates, hosts} of our own cache or null",
     ),
+    Column(
+        "nat",
+        "json",
+        default={},
+        meaning="{state, method, address, expires_s, detail}: the port mapping of our router; state off, idle, asking, mapped, "
+        "refused or silent",
+    ),
+    Column(
+        "external", default=None, meaning="our address as the Internet sees it, or null while that is not agreed on"
+    ),
     Column("profile", meaning="lan, public or loopback"),
     Column("hashing", "json", meaning="{pending, current}"),
     Column("transfers", "json", meaning="{downloads, uploads, download_rate, upload_rate}, rates in bytes a second"),

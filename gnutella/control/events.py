@@ -80,6 +80,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType("blocklist_read", ("path", "state", "ranges", "error"), "a blocklist was read, or could not be"),
         EventType("config_changed", ("key", "value"), "a setting was changed at run time"),
         EventType("reachability_changed", ("tcp", "udp"), "whether others can reach this node"),
+        EventType("port_mapped", ("method", "address"), "the router maps our port to this address; empty: no more"),
         EventType(
             "web_cache_asked", ("url", "hosts", "error"), "a web cache was asked; how many hosts it told, or why none"
         ),

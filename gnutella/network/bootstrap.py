@@ -1,4 +1,4 @@
-"""How a node finds its first peers, beside links and UDP: web caches, asked and served.
+"""How a node finds its first peers and can be found, beside links and UDP: web caches, asked and served; its router.
 
 bootstrap = Bootstrap(reactor, settings, store, node)
 links = Links(..., http=bootstrap.http(transfers.http_protocol))
@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IProtocol
 
 from gnutella.network.cache_door import CacheDoor
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
-from gnutella.network.own_address import OwnAddresses, is_public
+from gnutella.network.nat import IDLE, Nat
+from gnutella.network.own_address import OwnAddresses, is_loopback, is_public
 from gnutella.network.store import Store
 from gnutella.network.udp import ENOUGH_HOSTS, caches_in
 from gnutella.network.web_caches import Surroundings, WebCacheClient
@@ -65,10 +66,11 @@ class Parts:
 class Bootstrap:
     """See the module text."""
 
-    def __init__(self, reactor: Any, settings: Settings, store: Store, parts: Parts) -> None:
+    def __init__(self, reactor: Any, settings: Settings, store: Store, parts: Parts, nat: Nat | None = None) -> None:
         self._reactor = reactor
         self._settings = settings
         self._parts = parts
+        self._nat = nat
         self._started_at = reactor.seconds()
         network = settings.network
         allow_private = network.profile != "public"
@@ -102,10 +104,15 @@ class Bootstrap:
         self._started_at = self._reactor.seconds()
         if self._settings.network.profile != "loopback":
             await self._client.start(AFTER_UDP_S if caches_in(self._settings) else 0.0)
+        addresses = self._parts.links().addresses
+        if self._nat is not None and addresses and not is_loopback(addresses[0].host):
+            self._nat.start(addresses[0].port)
 
     async def stop(self) -> None:
-        """Ask nobody any more."""
+        """Ask nobody any more, and take back what the router maps."""
         await self._client.stop()
+        if self._nat is not None:
+            await self._nat.stop()
 
     def use_settings(self, settings: Settings) -> None:
         """Judge the need for links by other limits from now on."""
@@ -139,6 +146,27 @@ class Bootstrap:
                 "hosts": len(self._service),
             }
         return {"hosts": len(self._parts.hosts), "web_caches": len(self._caches), "serves": serves}
+
+    def nat_status(self) -> dict[str, object]:
+        """state, method, address, expires_s, detail, as gnutella.network.nat says; state `off` when no router is asked."""
+        return self._nat.status() if self._nat is not None else {**IDLE, "state": "off"}
+
+    def checks(self) -> list[dict[str, object]]:
+        """Rows of `doctor`."""
+        nat = self.nat_status()
+        if nat["state"] == "off":
+            return []
+        is_mapped = nat["state"] == "mapped"
+        said = f"{nat['method']}: {nat['address']}" if is_mapped else str(nat["state"])
+        fix = "allow UPnP or NAT-PMP in the router, or forward the port by hand"
+        return [
+            {
+                "name": "port mapping",
+                "ok": True if is_mapped and not nat["detail"] else None,
+                "detail": ", ".join(filter(None, (said, str(nat["detail"])))),
+                "fix": "" if is_mapped or nat["state"] in ("idle", "asking") else fix,
+            }
+        ]
 
     def _shown_address(self) -> Address:
         """Ours, as somebody else may write it into a file."""

@@ -2,13 +2,17 @@
 
 A wrong one cuts a servent off silently: nobody can fetch from it, and gtk-gnutella marks its hits as bogus.  In order: what
 the user said (`network.advertise`); on the public network what peers report they see, once reports of different networks
-agree; else the address of the socket that leads to the asking peer.
+agree, or what our router says when it maps our port; else the address of the socket that leads to the asking peer.
+
+It is a vote: each network has one, its latest, so that one liar, or a hundred in one network, decide nothing, and do not keep
+the others from agreeing either.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+from collections import Counter
 
 from gnutella.errors import UserError
 from gnutella.networks import is_loopback, is_public, wide
@@ -17,8 +21,12 @@ from gnutella.units import DEFAULT_PORT, Address, parse_address
 
 __all__ = ["OwnAddresses", "is_loopback", "is_public", "plain_host"]
 
-#: Equal reports in a row, from peers of as many different /16 networks, before one is believed (gtk-gnutella; digest 1.4).
+#: Votes of different /16 networks before an address is believed (gtk-gnutella; digest 1.4).
 REPORTS_NEEDED = 3
+#: The last so many networks have a vote: an address that has changed is outvoted by five new ones.
+MAX_VOTES = 8
+#: Votes of the router that maps our port: one peer that agrees is enough, and three that do not outvote it.
+ROUTER_VOTES = 2
 _MAPPED = "::ffff:"
 
 
@@ -44,8 +52,9 @@ class OwnAddresses:
                 ) from None
         self._believes_reports = settings.profile == "public"
         self._believed: str | None = None
-        self._candidate = ""
-        self._reporters: set[str] = set()
+        self._votes: dict[str, str] = {}
+        self._router: str | None = None
+        self._mapped_port: int | None = None
         self.port: int | None = None
         #: Nobody can connect to us, as far as is known: then no handshake says where (network.standing).
         self.is_firewalled = settings.firewalled
@@ -56,7 +65,7 @@ class OwnAddresses:
         if self._advertised is not None:
             return Address(self._advertised.host, self._advertised.port or port)
         if self._believed is not None and not is_loopback(link_host):
-            return Address(self._believed, port)
+            return Address(self._believed, self._mapped_port or port)
         return Address(plain_host(link_host), port)
 
     @property
@@ -68,10 +77,37 @@ class OwnAddresses:
         """A peer at `reporter` says that we come from `seen_as`; True when that changed what we believe."""
         if not self._believes_reports or seen_as is None or not is_public(seen_as) or not is_public(reporter):
             return False
-        if seen_as != self._candidate:
-            self._candidate, self._reporters = seen_as, set()
-        self._reporters.add(wide(reporter))
-        if len(self._reporters) < REPORTS_NEEDED or seen_as == self._believed:
-            return False
-        self._believed = seen_as
-        return True
+        network = wide(reporter)
+        self._votes.pop(network, None)
+        self._votes[network] = seen_as
+        if len(self._votes) > MAX_VOTES:
+            del self._votes[next(iter(self._votes))]
+        return self._decide()
+
+    def mapped(self, host: str | None, port: int | None) -> bool:
+        """Our router maps our port to `port` of its address `host`, or None: no more; True when what we tell changes.
+
+        An address that the Internet cannot route counts for nothing: that router has another one before it.
+        """
+        before = self._believed, self._mapped_port
+        self._router = host if host is not None and port is not None and is_public(host) else None
+        self._mapped_port = port if self._router is not None else None
+        self._decide()
+        return (self._believed, self._mapped_port) != before
+
+    @property
+    def ports(self) -> set[int]:
+        """Ports under which we may be told of ourselves."""
+        known = (self.port or DEFAULT_PORT, self._mapped_port, self._advertised.port if self._advertised else None)
+        return {port for port in known if port}
+
+    def _decide(self) -> bool:
+        votes = Counter(self._votes.values())
+        if self._router is not None:
+            votes[self._router] += ROUTER_VOTES
+        for host, count in votes.most_common(1):
+            enough = count >= REPORTS_NEEDED or (self._believed is None and host == self._router)
+            if enough and host != self._believed and count > votes[self._believed or ""]:
+                self._believed = host
+                return True
+        return False

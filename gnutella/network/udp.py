@@ -360,7 +360,7 @@ class Udp:
     def is_own(self, address: Address) -> bool:
         """Whether we are to be reached there."""
         own = self._own_address
-        if address.port != own(own.external or "127.0.0.1").port:
+        if address.port not in own.ports:
             return False
         if is_loopback(address.host) or address.host == own.external:
             return True

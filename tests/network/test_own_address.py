@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gnutella.errors import UserError
-from gnutella.network.own_address import OwnAddresses, is_loopback, is_public, plain_host
+from gnutella.network.own_address import MAX_VOTES, OwnAddresses, is_loopback, is_public, plain_host
 from gnutella.settings import NetworkSettings
 from gnutella.units import DEFAULT_PORT, Address
 
@@ -43,7 +43,7 @@ def test_advertised_nonsense_is_a_readable_error(text: str) -> None:
     assert caught.value.exit_code == os.EX_CONFIG
 
 
-def test_three_networks_in_a_row_are_believed_and_told_once() -> None:
+def test_three_networks_that_agree_are_believed_and_told_once() -> None:
     addresses = own(profile="public")
     assert [addresses.report(peer, US) for peer in FAR] == [False, False, True]
     assert addresses("192.168.1.5") == Address(US, 7000)
@@ -58,7 +58,7 @@ def test_reports_of_one_network_count_once() -> None:
     assert addresses.external is None
 
 
-def test_another_report_in_between_begins_anew() -> None:
+def test_another_report_in_between_neither_helps_nor_harms() -> None:
     addresses = own(profile="public")
     for peer, seen in zip([*FAR[:2], "90.1.1.1", *FAR[:2]], [US, US, NOT_US, US, US], strict=True):
         assert not addresses.report(peer, seen)
@@ -79,7 +79,52 @@ def test_belief_changes_when_the_networks_agree_on_another_address() -> None:
 def test_private_reports_and_private_reporters_do_not_count(peer: str, seen: str | None) -> None:
     addresses = own(profile="public")
     addresses.report(peer, seen)
-    assert addresses._reporters == set()
+    assert addresses._votes == {}
+
+
+def test_a_liar_between_honest_peers_changes_nothing() -> None:
+    addresses = own(profile="public")
+    said = [addresses.report(peer, seen) for peer in FAR for peer, seen in ((peer, US), ("90.1.1.1", NOT_US))]
+    assert said == [False, False, False, False, True, False]
+    for n in range(50):
+        addresses.report(f"90.1.{n}.1", NOT_US)
+    assert addresses.external == US
+
+
+def test_a_new_address_is_believed_when_more_networks_say_so_than_the_old_one() -> None:
+    addresses = own(profile="public")
+    for n in range(MAX_VOTES):
+        addresses.report(f"{40 + n}.1.1.1", US)
+    said = [addresses.report(f"{60 + n}.1.1.1", NOT_US) for n in range(5)]
+    assert said == [False, False, False, False, True]
+    assert addresses.external == NOT_US
+
+
+def test_our_router_is_believed_until_three_networks_see_something_else() -> None:
+    addresses = own(profile="public")
+    assert addresses.mapped(US, 7777)
+    assert addresses("192.168.1.5") == Address(US, 7777) and addresses.ports == {7000, 7777}
+    assert addresses("127.0.0.1") == Address("127.0.0.1", 7000)
+    assert not addresses.mapped(US, 7777)
+    assert addresses.mapped(US, 7778)
+    assert [addresses.report(peer, NOT_US) for peer in FAR] == [False, False, True]
+    assert addresses.mapped(None, None)
+    assert addresses("192.168.1.5") == Address(NOT_US, 7000)
+
+
+def test_one_peer_that_agrees_with_the_router_keeps_it_believed() -> None:
+    addresses = own(profile="public")
+    addresses.mapped(US, 7777)
+    addresses.report("90.1.1.1", US)
+    assert not any(addresses.report(peer, NOT_US) for peer in FAR)
+    assert addresses.external == US
+
+
+@pytest.mark.parametrize("host", ["192.168.0.2", "100.64.1.1", "0.0.0.0", None])
+def test_a_router_behind_another_one_maps_nothing_that_could_be_told(host: str | None) -> None:
+    addresses = own(profile="public")
+    assert not addresses.mapped(host, 7777)
+    assert addresses("192.168.1.5") == Address("192.168.1.5", 7000)
 
 
 def test_reports_are_ignored_outside_the_public_network() -> None:
