@@ -1,4 +1,7 @@
-"""Fuzzing targets of what finds first peers: texts of web caches, answers about port mappings.  They are among those of gnutella.testing.fuzz_targets."""
+"""Fuzzing targets of what finds first peers: texts of web caches, answers about port mappings.
+
+They are among those of gnutella.testing.fuzz_targets.
+"""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ def test_a_router_that_is_silent_to_pcp_is_asked_in_natpmp_later_and_then_left_a
     talk = Talk(FakeRouter(speaks=()))
     talk.until(100.0)
     mapper = talk.mapper
-    assert mapper.state is MappingState.SILENT and mapper.external_port is None
+    assert (mapper.state.value, mapper.external_port) == ("silent", None)
     versions = [(datagram[0], round(at, 2)) for at, datagram in talk.sent]
     assert [at for version, at in versions if version == 2] == [0, 0, 3, 3, 9, 9]
     assert sorted({at for version, at in versions if version == 0}) == [21, 21.25, 21.75, 22.75, 24.75, 28.75]
