@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from typing import NamedTuple, NewType
 
@@ -52,11 +53,16 @@ def is_plausible_peer(address: Address, *, allow_private: bool) -> bool:
 
     Private and loopback addresses pass only where `allow_private` (profiles lan and loopback).
     """
+    return 0 < address.port < 65536 and _is_plausible_host(address.host, allow_private)
+
+
+@functools.lru_cache(maxsize=4096)  # each hit and pong is asked, and the same hosts come again and again
+def _is_plausible_host(host: str, allow_private: bool) -> bool:
     try:
-        ip = ipaddress.ip_address(address.host)
+        ip = ipaddress.ip_address(host)
     except ValueError:
         return False
-    if not 0 < address.port < 65536 or ip.is_unspecified or ip.is_multicast:
+    if ip.is_unspecified or ip.is_multicast:
         return False
     if ip.is_loopback or ip.is_private or ip.is_link_local:
         return allow_private and ip != ipaddress.ip_address("255.255.255.255")

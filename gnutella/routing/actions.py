@@ -1,27 +1,28 @@
 """Effects as values: what the router asks its edge to do.
 
 The network edge executes them on transports, the lab in virtual time, a trace prints them.  An edge executes the actions of
-one call in order.
+one call in order.  They are structs of msgspec, which are made several times faster than dataclasses: the relay path makes one
+for each chunk.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from gnutella.reasons import DropReason
 from gnutella.units import Address, Guid, LinkId
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True):
     """Write `data` (one or more whole messages) to one link."""
 
     link: LinkId
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Flood:
+class Flood(Struct, frozen=True):
     """Write the same `data` (`count` whole messages) to each of `links`: one write a link, the bytes shared."""
 
     links: tuple[LinkId, ...]
@@ -29,8 +30,7 @@ class Flood:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(Struct, frozen=True):
     """Close a link for `reason`; the edge sends a Bye with `reason.bye` first if that is not 0 and the peer reads Byes."""
 
     link: LinkId
@@ -38,8 +38,7 @@ class Close:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Emit:
+class Emit(Struct, frozen=True):
     """Tell the node: an event of gnutella.routing.events."""
 
     event: object

@@ -39,8 +39,8 @@ MARK = 0x80
 _MIN_RELAYED = HEADER_SIZE + MIN_QUERY
 #: TTL and hops as two bytes, for all that is believed of a message.
 _AGED = [[bytes((ttl, hops)) for hops in range(HARD_MAX_TTL + 1)] for ttl in range(HARD_MAX_TTL + 1)]
-#: A chunk up to this length may be a single query that is passed on.
-MAX_LONE = HEADER_SIZE + MAX_RELAYED_QUERY
+#: A chunk up to this length may be treated as the one message that it is; longer ones are bulk, where a call more is nothing.
+MAX_LONE = 4096
 
 #: What the header at the start of a chunk says: GUID, kind, TTL, hops, payload length.
 ReadHeader = Callable[[bytes], tuple[Any, ...]]
@@ -84,18 +84,25 @@ class Relay:
         return () if self._library_answer is None else self._library_answer(payload, limit)
 
     def lone(self, link: Link, data: bytes, now: float) -> bool:
-        """Treat a chunk that is one everyday query, as `walk` would; False, with nothing done, when it is anything else.
+        """Treat a chunk that is one everyday message, as `walk` would; False, with nothing done, when it is anything else.
 
         Most chunks of a link with little traffic are such, and half of the cost of `walk` is for there being more messages.
         """
-        if self._tables.is_used or self._board.is_leaf:
-            return False
-        size, source = len(data), link.id
+        size, source, board = len(data), link.id, self._board
         guid, kind, ttl, hops, length = self._read_header(data)
-        if kind != 0x80 or length + 23 != size or not 0 < ttl <= self._max_ttl - hops or not 3 < length < 257:
+        if length + 23 != size:
             return False
-        board, queries = self._board, self._paths.queries
         counters = board.counters
+        if kind != 0x80:
+            link.rx_messages += 1
+            link.rx_bytes += size
+            counters.kind(kind).rx += 1
+            counters.rx_bytes += size
+            self._others(link, Frame(guid, kind, ttl, hops, data, 0, size), now)
+            return True
+        if self._tables.is_used or board.is_leaf or not 0 < ttl <= self._max_ttl - hops or not 3 < length < 257:
+            return False
+        queries = self._paths.queries
         known = queries.young.get(guid)
         if known is None:
             known = queries.old.get(guid)

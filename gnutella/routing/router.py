@@ -106,6 +106,7 @@ class Router:
         self._allow_private = allow_private
         #: Made when our UDP port is open.
         self._oob: OutOfBand | None = None
+        self._flush = board.flush
         self._others = {
             PING: self._pings.ping,
             PONG: self._pings.pong,
@@ -188,7 +189,7 @@ class Router:
             data = bytes(source.tail)
             source.tail = bytearray()
         elif source.is_plain and HEADER_SIZE <= len(data) <= MAX_LONE and self._relay.lone(source, data, now):
-            return self._board.flush()
+            return self._flush()
         for start in range(0, len(data), MAX_BATCH):
             batch = data if len(data) <= MAX_BATCH else bytes(source.tail) + data[start : start + MAX_BATCH]
             walked = self._relay.walk(source, batch, now)
@@ -395,5 +396,3 @@ class Router:
             self._board.close(link, DropReason.MESSAGE_TOO_LARGE, f"{lacks + len(link.tail)} bytes announced")
         link.lacks = lacks
 
-    def _flush(self) -> list[Action]:
-        return self._board.flush()
