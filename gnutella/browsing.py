@@ -8,7 +8,8 @@ from itertools import islice
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.frames import frames
 from gnutella.protocol.hit import MAX_RECORDS
-from gnutella.protocol.message import QUERY_HIT, QueryHit, encode, make_hits, parse_payload
+from gnutella.protocol.kinds import encode_header
+from gnutella.protocol.message import QUERY_HIT, QueryHit, hit_payloads, parse_payload
 from gnutella.routing.answers import SPEED_KBIT_S
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.results import SearchResults
@@ -24,7 +25,7 @@ def browse_answer(catalog: Catalog, router: Router, address: Address, rng: Chanc
     own = router.self
     files = iter(catalog.files)
     while batch := list(islice(files, MAX_RECORDS)):
-        for hit in make_hits(
+        for payload in hit_payloads(
             batch,
             address,
             router.servent_id,
@@ -34,7 +35,7 @@ def browse_answer(catalog: Catalog, router: Router, address: Address, rng: Chanc
             speed_kbit=SPEED_KBIT_S,
             reads_tls=own.reads_tls,
         ):
-            yield encode(guid, 1, 0, hit)
+            yield encode_header(guid, QUERY_HIT, 1, 0, len(payload)) + payload
 
 
 def browsed(answer: bytes, rng: Chance) -> SearchResults:

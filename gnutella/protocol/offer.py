@@ -7,7 +7,8 @@ with the tree root; LF for large files, CT for their age (digest 2.5, pitfalls 7
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from functools import lru_cache
+from typing import Any, Protocol
 
 from gnutella import VENDOR_CODE
 from gnutella.protocol.addresses import encode_hosts, encode_hosts6
@@ -18,7 +19,6 @@ from gnutella.protocol.hit import (
     LARGE_FILE,
     MAX_NAME_BYTES,
     MAX_RECORDS,
-    SERVENT_ID_BYTES,
     HitRecord,
     QueryHit,
 )
@@ -31,6 +31,8 @@ MAX_OWN_HIT = 2016
 MAX_DATAGRAM_HIT = 645
 #: Push proxies told: LimeWire reads 4.
 MAX_OWN_PROXIES = 4
+#: Records kept ready, some 600 bytes each: what is asked for is asked for again (our own number).
+MAX_READY_RECORDS = 4096
 
 
 class OfferedFile(Protocol):
@@ -61,23 +63,29 @@ def wire_name(name: str) -> str:
 
 def make_record(file: OfferedFile, wants_ggep_h: bool) -> HitRecord:
     """The record of one file."""
+    return _record(file.index, file.name, file.size, file.sha1, file.tth, file.mtime, wants_ggep_h)
+
+
+def _record(
+    index: int, name: str, size: int, sha1: bytes | None, tth: bytes | None, mtime: int, wants_ggep_h: bool
+) -> HitRecord:
     values: dict[str, bytes] = {}
     extras: tuple[bytes, ...] = ()
-    if file.sha1 is not None:
-        extras = (sha1_urn(file.sha1).encode("ascii"),)
-    if file.sha1 is not None and wants_ggep_h:
-        values["H"] = b"\x02" + file.sha1 + file.tth if file.tth is not None else b"\x01" + file.sha1
-    elif file.tth is not None:
-        values["TT"] = file.tth
-    if file.size >= LARGE_FILE:
-        values["LF"] = le_encode(file.size)
-    if file.mtime > 0:
-        values["CT"] = le_encode(file.mtime)
+    if sha1 is not None:
+        extras = (sha1_urn(sha1).encode("ascii"),)
+    if sha1 is not None and wants_ggep_h:
+        values["H"] = b"\x02" + sha1 + tth if tth is not None else b"\x01" + sha1
+    elif tth is not None:
+        values["TT"] = tth
+    if size >= LARGE_FILE:
+        values["LF"] = le_encode(size)
+    if mtime > 0:
+        values["CT"] = le_encode(mtime)
     ggep = Ggep.of(values) if values else None
-    return HitRecord(file.index, file.size, wire_name(file.name), file.sha1, file.tth, ggep, extras)
+    return HitRecord(index, size, wire_name(name), sha1, tth, ggep, extras)
 
 
-def make_hits(
+def hit_payloads(
     files: Iterable[OfferedFile],
     address: Address,
     servent_id: Guid,
@@ -92,33 +100,61 @@ def make_hits(
     push_proxies: Iterable[Address] = (),
     max_bytes: int = MAX_OWN_HIT,
     token: bytes = b"",
-) -> list[QueryHit]:
-    """Hits for `files`, each with at most 10 records and about `max_bytes` of payload; none for no files.
+) -> list[bytes]:
+    """Payloads of hits for `files`, each with at most 10 records and about `max_bytes`; none for no files.
 
     `address` is where peers reach us; an IPv6 one goes into GGEP 6.  `is_busy`: all upload slots are taken.  `token`: what an
     asker wants to see in each hit that comes out of band (SO).
     """
-    ggep = _trailer(address, reads_tls, can_browse, list(push_proxies)[:MAX_OWN_PROXIES], token)
-    room = max_bytes - FIXED_BYTES - SERVENT_ID_BYTES - 7 - (len(ggep.encode()) if ggep is not None else 0)
-    groups: list[list[HitRecord]] = []
+    proxies = tuple(push_proxies)[:MAX_OWN_PROXIES]
+    flags = needs_push, is_busy, has_uploaded
+    # A token is for one asker and query, and not worth keeping.
+    make = _empty_hit.__wrapped__ if token else _empty_hit
+    empty = make(address, servent_id, speed_kbit, flags, reads_tls, can_browse, proxies, token)
+    room = max_bytes - len(empty)
+    groups: list[list[bytes]] = []
     left = 0
     for file in files:
-        record = make_record(file, wants_ggep_h)
-        size = len(record.encode())
-        if not groups or size > left or len(groups[-1]) == MAX_RECORDS:
+        told = _record_tail(file.name, file.size, file.sha1, file.tth, file.mtime, wants_ggep_h)
+        record = file.index.to_bytes(4, "little") + told
+        if not groups or len(record) > left or len(groups[-1]) == MAX_RECORDS:
             groups.append([])
             left = room
         groups[-1].append(record)
-        left -= size
-    return [
-        QueryHit(
-            address, speed_kbit, tuple(group), VENDOR_CODE, servent_id, needs_push, is_busy, has_uploaded, None, ggep
-        )
-        for group in groups
-    ]
+        left -= len(record)
+    return [bytes((len(group),)) + empty[1:FIXED_BYTES] + b"".join(group) + empty[FIXED_BYTES:] for group in groups]
 
 
-def _trailer(address: Address, reads_tls: bool, can_browse: bool, proxies: list[Address], token: bytes) -> Ggep | None:
+def make_hits(files: Iterable[OfferedFile], address: Address, servent_id: Guid, **told: Any) -> list[QueryHit]:
+    """The hits of `hit_payloads` as values."""
+    return [QueryHit.decode(payload) for payload in hit_payloads(files, address, servent_id, **told)]
+
+
+@lru_cache(maxsize=MAX_READY_RECORDS)
+def _record_tail(name: str, size: int, sha1: bytes | None, tth: bytes | None, mtime: int, wants_ggep_h: bool) -> bytes:
+    """A record after its index, which alone tells one node's copy of a file from another's."""
+    return _record(0, name, size, sha1, tth, mtime, wants_ggep_h).encode()[4:]
+
+
+@lru_cache(maxsize=MAX_READY_RECORDS)
+def _empty_hit(
+    address: Address,
+    servent_id: Guid,
+    speed_kbit: int,
+    flags: tuple[bool, bool, bool],
+    reads_tls: bool,
+    can_browse: bool,
+    proxies: tuple[Address, ...],
+    token: bytes,
+) -> bytes:
+    """A hit with everything but records."""
+    ggep = _trailer(address, reads_tls, can_browse, proxies, token)
+    return QueryHit(address, speed_kbit, (), VENDOR_CODE, servent_id, *flags, None, ggep).encode()
+
+
+def _trailer(
+    address: Address, reads_tls: bool, can_browse: bool, proxies: tuple[Address, ...], token: bytes
+) -> Ggep | None:
     values: dict[str, bytes] = {}
     if token:
         values["SO"] = token

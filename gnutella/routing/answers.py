@@ -12,8 +12,8 @@ from typing import Protocol
 from gnutella import VENDOR_CODE, __version__
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.ggep import Ggep, le_encode
-from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT
-from gnutella.protocol.message import Pong, QueryHit, encode, honest_kbytes, make_hits
+from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT, encode_header
+from gnutella.protocol.message import Pong, hit_payloads, honest_kbytes
 from gnutella.protocol.offer import MAX_OWN_HIT
 from gnutella.protocol.query import FLAG_GGEP_H, FLAG_OOB, MASK_MAX_HITS, oob_address
 from gnutella.routing.guess import GUESS_VERSION
@@ -109,7 +109,7 @@ class Answers:
             and self.offers.offer(link.id, frame, files, address, now)
         )
         if not is_offered:
-            self.send_hits(link, frame.guid, frame.hops, self.hits(files, flags, address))
+            self.send_hits(link, self.hits(frame.guid, frame.hops, files, flags, address))
         self._board.counters.queries_answered += 1
         self._board.counters.results_sent += len(files)
         if frame.guid in self._board.trace:
@@ -118,11 +118,19 @@ class Answers:
             self._board.trace.step(frame.guid, now, f"{how} {len(files)} {noun}", link.id)
 
     def hits(
-        self, files: Sequence[Shared], flags: int, address: Address, *, max_bytes: int = MAX_OWN_HIT, token: bytes = b""
-    ) -> list[QueryHit]:
-        """Hits for `files`; `flags` are those of the query, `address` where the asker reaches us."""
-        state = self.self
-        return make_hits(
+        self,
+        guid: Guid,
+        hops: int,
+        files: Sequence[Shared],
+        flags: int,
+        address: Address,
+        *,
+        max_bytes: int = MAX_OWN_HIT,
+        token: bytes = b"",
+    ) -> list[bytes]:
+        """Whole messages with hits for `files`; `hops` and `flags` are the query's, `address` is where the asker reaches us."""
+        state, ttl = self.self, hit_ttl(hops)
+        payloads = hit_payloads(
             files,
             address,
             self._board.servent_id,
@@ -137,11 +145,12 @@ class Answers:
             max_bytes=max_bytes,
             token=token,
         )
+        return [encode_header(guid, QUERY_HIT, ttl, 0, len(payload)) + payload for payload in payloads]
 
-    def send_hits(self, link: Link, guid: Guid, hops: int, hits: Sequence[QueryHit]) -> None:
-        """Send hits back over the link of a query that came with `hops`."""
-        for hit in hits:
-            self._board.send(link, QUERY_HIT, 0, encode(guid, hit_ttl(hops), 0, hit))
+    def send_hits(self, link: Link, messages: Sequence[bytes]) -> None:
+        """Send what `hits` made back over the link of the query."""
+        for message in messages:
+            self._board.send(link, QUERY_HIT, 0, message)
 
     def own_pong(self, link: Link) -> bytes:
         """Payload of our own pong for that peer, without GGEP where it does not read it."""

@@ -225,7 +225,8 @@ class Offers:
         if link is None:
             self._board.counters.drops[DropReason.ROUTE_GONE] += 1
             return
-        self._answers.send_hits(link, guid, offer.hops, self._answers.hits(offer.files, offer.flags, offer.address))
+        hits = self._answers.hits(guid, offer.hops, offer.files, offer.flags, offer.address)
+            self._answers.send_hits(link, hits)
 
     def _forget(self, guid: Guid, offer: _Offer) -> None:
         del self._waiting[guid]
@@ -249,10 +250,10 @@ class Offers:
     def _deliver(self, guid: Guid, offer: _Offer, ack: OobAck, now: float) -> None:
         self._forget(guid, offer)
         files = offer.files[: ack.wanted]
-        hits = self._answers.hits(files, offer.flags, offer.address, max_bytes=MAX_DATAGRAM_HIT, token=ack.token or b"")
+        told = guid, offer.hops, files, offer.flags, offer.address
+        hits = self._answers.hits(*told, max_bytes=MAX_DATAGRAM_HIT, token=ack.token or b"")
         delay_s = 0.0
-        for number, hit in enumerate(hits):
-            data = encode(guid, hit_ttl(offer.hops), 0, hit)
+        for number, data in enumerate(hits):
             if not self._may_send(offer.to, len(data), now):
                 self._board.counters.drops[DropReason.UDP_RATE] += len(hits) - number
                 return

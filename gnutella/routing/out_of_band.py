@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.kinds import PONG, QUERY, QUERY_HIT, VENDOR, Header, encode_header
-from gnutella.protocol.message import Query, VendorMessage, encode
+from gnutella.protocol.message import Query, VendorMessage
 from gnutella.protocol.offer import MAX_DATAGRAM_HIT
 from gnutella.protocol.oob import asking_oob, oob_guid
 from gnutella.protocol.query import MASK_MAX_HITS
 from gnutella.protocol.vendor import Body, OobAck, OobReplies, body_of
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import SendDatagram
-from gnutella.routing.answers import Answers, hit_ttl, wants_hits_elsewhere
+from gnutella.routing.answers import Answers, wants_hits_elsewhere
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hits import Hits
 from gnutella.routing.link import Link, LinkInfo
@@ -157,8 +157,8 @@ class OutOfBand:
 
     def _answer(self, frame: Frame, found: Sequence[Shared], flags: int, source: Address, own: Address) -> None:
         board, delay_s = self._board, 0.0
-        for hit in self._answers.hits(found, flags, own, max_bytes=MAX_DATAGRAM_HIT):
-            board.emit(SendDatagram(source, encode(frame.guid, hit_ttl(frame.hops), 0, hit), delay_s))
+        for hit in self._answers.hits(frame.guid, frame.hops, found, flags, own, max_bytes=MAX_DATAGRAM_HIT):
+            board.emit(SendDatagram(source, hit, delay_s))
             delay_s += SPACING_S * (0.5 + board.rng.random())
         board.counters.queries_answered += 1
         board.counters.results_sent += len(found)

@@ -395,4 +395,3 @@ class Router:
         if lacks + len(link.tail) > MAX_MESSAGE:
             self._board.close(link, DropReason.MESSAGE_TOO_LARGE, f"{lacks + len(link.tail)} bytes announced")
         link.lacks = lacks
-
