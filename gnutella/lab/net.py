@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from heapq import heappush
 
 from msgspec import structs
 
@@ -26,6 +25,7 @@ from gnutella.lab.addresses import MAX_NODES, Addresses
 from gnutella.lab.clock import Clock
 from gnutella.lab.end import End, messages_in
 from gnutella.lab.heads import Heads
+from gnutella.lab.holders import Holders
 from gnutella.lab.joining import Handshake
 from gnutella.lab.node import LabNode, Search
 from gnutella.lab.quest import Quest
@@ -39,7 +39,6 @@ from gnutella.protocol.query import make_query
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import PushReceived
 from gnutella.routing.guids import fresh_guid
-from gnutella.routing.relay import MAX_ANSWERED_FILES
 from gnutella.routing.router import LinkInfo
 from gnutella.settings import RoutingSettings
 from gnutella.sharing.catalog import Catalog, SharedFile
@@ -89,8 +88,7 @@ class Network:
         self._unheard: list[End] = []
         self._sides: Mapping[str, int] | None = None
         self._shared: dict[bytes, bytes] = {}
-        #: Query payload -> who has how many matching files, until somebody shares more.
-        self._matching: dict[bytes, list[tuple[LabNode, int]]] = {}
+        self._holders = Holders(self.nodes)
         self._by_address: dict[Address, LabNode] = {}
         self._addresses = Addresses()
 
@@ -130,6 +128,7 @@ class Network:
         if query_generation is not None:
             node.query_generation = query_generation
         self.nodes[name] = self._by_address[address] = node
+        self._holders.changed()
         node.start(self.clock.now)
         self.record.note(self.clock.now, name, "up")
         self.clock.after(chance.between(rng, 0.0, TICK_S), self._tick, node, node.lives)
@@ -337,19 +336,12 @@ class Network:
 
     def expected(self, asker: LabNode, query: Query) -> int:
         """How many files at running nodes but the asker match, whether or not anything leads there."""
-        payload = query.encode()
-        matching = self._matching.get(payload)
-        if matching is None:
-            asked = (
-                (holder, len(holder.catalog.answer(payload, MAX_ANSWERED_FILES))) for holder in self.nodes.values()
-            )
-            matching = self._matching[payload] = [(holder, count) for holder, count in asked if count]
-        return sum(count for holder, count in matching if holder.is_up and holder is not asker)
+        return self._holders.expected(asker, query)
 
     def publish(self, node: LabNode, files: Iterable[SharedFile]) -> None:
         """The node shares more files from now on."""
         node.share(files)
-        self._matching.clear()
+        self._holders.changed()
         self.record.note(self.clock.now, node.name, "shares", str(node.catalog.file_count))
 
     def shared_bytes(self, value: bytes) -> bytes:
@@ -401,22 +393,20 @@ class Network:
     def _put(self, node: LabNode, actions: Sequence[Action]) -> None:
         if self._watches:
             self.watch.sent(node, actions)
-        ends, clock = node.ends, self.clock
+        ends, now, plan, deliver = node.ends, self.clock.now, self.clock.at, self.deliver
         for action in actions:
             if type(action) is Flood:
-                data, now = self.heads.same(action.data), clock.now
+                data = self.heads.same(action.data)
                 for link in action.links:
                     end = ends[link]
                     if end.stream is None:
-                        # clock.after, written out: most of what happens in the lab is planned here.
-                        clock.planned += 1
-                        heappush(clock.heap, (now + end.latency_s, clock.planned, self.deliver, (end.peer, data)))
+                        plan(now + end.latency_s, deliver, end.peer, data)
                     else:
                         end.stream.send(self, end, data)
             elif type(action) is Send:
                 self.transmit(ends[action.link], action.data)
             elif type(action) is Emit:
-                node.take(action.event, clock.now, self)
+                node.take(action.event, now, self)
             elif type(action) is Close:
                 self._obey_close(node, action)
 

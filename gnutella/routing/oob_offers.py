@@ -27,7 +27,7 @@ from gnutella.protocol.query import oob_address
 from gnutella.protocol.vendor import Body, OobAck
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import SendDatagram
-from gnutella.routing.answers import Answers, hit_ttl
+from gnutella.routing.answers import Answers
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.seams import Shared
 from gnutella.routing.seen import Generations
@@ -226,7 +226,7 @@ class Offers:
             self._board.counters.drops[DropReason.ROUTE_GONE] += 1
             return
         hits = self._answers.hits(guid, offer.hops, offer.files, offer.flags, offer.address)
-            self._answers.send_hits(link, hits)
+        self._answers.send_hits(link, hits)
 
     def _forget(self, guid: Guid, offer: _Offer) -> None:
         del self._waiting[guid]

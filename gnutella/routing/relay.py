@@ -16,6 +16,7 @@ from gnutella.protocol.frames import HEADER, HOPS_AT, TTL_AT, Frame
 from gnutella.protocol.kinds import HEADER_SIZE, MAX_PAYLOAD, QUERY
 from gnutella.protocol.query import MAX_QUERY
 from gnutella.reasons import DropReason
+from gnutella.routing.actions import Action
 from gnutella.routing.answers import Answers, wants_hits_elsewhere
 from gnutella.routing.dynamic import Dynamic
 from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
@@ -83,15 +84,17 @@ class Relay:
         """Files of ours that a query matches."""
         return () if self._library_answer is None else self._library_answer(payload, limit)
 
-    def lone(self, link: Link, data: bytes, now: float) -> bool:
-        """Treat a chunk that is one everyday message, as `walk` would; False, with nothing done, when it is anything else.
+    def lone(self, link: Link, data: bytes, now: float) -> list[Action] | None:
+        """Treat a chunk that is one everyday message, as `walk` would; None, with nothing done, when it is anything else.
 
         Most chunks of a link with little traffic are such, and half of the cost of `walk` is for there being more messages.
         """
         size, source, board = len(data), link.id, self._board
+        if size < HEADER_SIZE:
+            return None
         guid, kind, ttl, hops, length = self._read_header(data)
         if length + 23 != size:
-            return False
+            return None
         counters = board.counters
         if kind != 0x80:
             link.rx_messages += 1
@@ -99,18 +102,19 @@ class Relay:
             counters.kind(kind).rx += 1
             counters.rx_bytes += size
             self._others(link, Frame(guid, kind, ttl, hops, data, 0, size), now)
-            return True
+            return board.flush()
         if self._tables.is_used or board.is_leaf or not 0 < ttl <= self._max_ttl - hops or not 3 < length < 257:
-            return False
+            return None
         queries = self._paths.queries
         known = queries.young.get(guid)
         if known is None:
             known = queries.old.get(guid)
         if known is not None:
             if known in (source, OWN) or (ttl > 1 and guid in self._paths.probes):
-                return False
+                return None
             link.dropped += 1
             counters.drops[DropReason.DUPLICATE] += 1
+            actions: list[Action] = []
         elif data[23] > 127 and data[25]:
             queries.room(1, now)[0][guid] = source
             if self._library_answer is not None and (found := self._library_answer(data[23:], MAX_ANSWERED_FILES)):
@@ -124,13 +128,14 @@ class Relay:
                 self._paths.probes.put(guid, source, now)
                 if board.has_leaves:
                     board.flood_leaves(link, data[:TTL_AT] + _AGED[1][hops + 1] + data[HOPS_AT + 1 :], 1)
+            actions = board.flush()
         else:
-            return False
+            return None
         link.rx_messages += 1
         link.rx_bytes += size
         counters.messages[QUERY].rx += 1
         counters.rx_bytes += size
-        return True
+        return actions
 
     def walk(self, link: Link, data: bytes, now: float) -> int:
         """Treat the whole messages of `data`; gives where the incomplete one at the end starts.

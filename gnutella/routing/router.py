@@ -188,8 +188,8 @@ class Router:
                 return []
             data = bytes(source.tail)
             source.tail = bytearray()
-        elif source.is_plain and HEADER_SIZE <= len(data) <= MAX_LONE and self._relay.lone(source, data, now):
-            return self._flush()
+        elif source.is_plain and len(data) <= MAX_LONE and (actions := self._relay.lone(source, data, now)) is not None:
+            return actions
         for start in range(0, len(data), MAX_BATCH):
             batch = data if len(data) <= MAX_BATCH else bytes(source.tail) + data[start : start + MAX_BATCH]
             walked = self._relay.walk(source, batch, now)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnutella.protocol.kinds import PING, QUERY, encode_header
+from gnutella.routing.actions import Action
 from gnutella.routing.link import Link
 from gnutella.routing.relay import Relay
 from gnutella.testing.routers import guid_of, make_router, open_links, query_bytes
@@ -31,7 +32,7 @@ def test_the_short_way_does_what_the_long_way_does(chunks: list[tuple[int, bytes
     for has_short_way in (True, False):
         with pytest.MonkeyPatch.context() as patch:
             if not has_short_way:
-                patch.setattr(Relay, "lone", lambda *_: False)
+                patch.setattr(Relay, "lone", lambda *_: None)
             router = make_router()
             open_links(router, 4)
             actions = [router.receive(LinkId(link), chunk, 1.0) for link, chunk in chunks]
@@ -46,9 +47,10 @@ def test_one_query_alone_takes_the_short_way(monkeypatch: pytest.MonkeyPatch) ->
     lone = Relay.lone
     took: list[bool] = []
 
-    def noted(relay: Relay, link: Link, data: bytes, now: float) -> bool:
-        took.append(lone(relay, link, data, now))
-        return took[-1]
+    def noted(relay: Relay, link: Link, data: bytes, now: float) -> list[Action] | None:
+        actions = lone(relay, link, data, now)
+        took.append(actions is not None)
+        return actions
 
     monkeypatch.setattr(Relay, "lone", noted)
     router = make_router()
