@@ -117,18 +117,7 @@ class Relay:
             actions: list[Action] = []
         elif data[23] > 127 and data[25]:
             queries.room(1, now)[0][guid] = source
-            if self._library_answer is not None and (found := self._library_answer(data[23:], MAX_ANSWERED_FILES)):
-                self._answers.reply(link, Frame(guid, kind, ttl, hops, data, 0, size), found, now)
-            if ttl > 1:
-                counters.queries_relayed += len(board.links) > 1  # else there is nobody to forward it to
-                board.flood(link, data[:TTL_AT] + _AGED[ttl - 1][hops + 1] + data[HOPS_AT + 1 :], 1)
-            else:
-                link.dropped += 1
-                counters.drops[DropReason.TTL_SPENT] += 1
-                self._paths.probes.put(guid, source, now)
-                if board.has_leaves:
-                    board.flood_leaves(link, data[:TTL_AT] + _AGED[1][hops + 1] + data[HOPS_AT + 1 :], 1)
-            actions = board.flush()
+            actions = self._new(link, Frame(guid, kind, ttl, hops, data, 0, size), now)
         else:
             return None
         link.rx_messages += 1
@@ -136,6 +125,23 @@ class Relay:
         counters.messages[QUERY].rx += 1
         counters.rx_bytes += size
         return actions
+
+    def _new(self, link: Link, frame: Frame, now: float) -> list[Action]:
+        """Answer and pass on a query that came alone, for the first time."""
+        board, data = self._board, frame.data
+        if self._library_answer is not None and (found := self._library_answer(data[23:], MAX_ANSWERED_FILES)):
+            self._answers.reply(link, frame, found, now)
+        if frame.ttl > 1:
+            board.counters.queries_relayed += len(board.links) > 1  # else there is nobody to forward it to
+            aged = _AGED[frame.ttl - 1][frame.hops + 1]
+            board.flood(link, data[:TTL_AT] + aged + data[HOPS_AT + 1 :], 1)
+        else:
+            link.dropped += 1
+            board.counters.drops[DropReason.TTL_SPENT] += 1
+            self._paths.probes.put(frame.guid, link.id, now)
+            if board.has_leaves:
+                board.flood_leaves(link, data[:TTL_AT] + _AGED[1][frame.hops + 1] + data[HOPS_AT + 1 :], 1)
+        return board.flush()
 
     def walk(self, link: Link, data: bytes, now: float) -> int:
         """Treat the whole messages of `data`; gives where the incomplete one at the end starts.
