@@ -62,7 +62,7 @@ from gnutella.settings import Settings
 from gnutella.settings_file import Loaded
 from gnutella.startup import check, complain, load_settings, resolve_directory, runtime_settings
 from gnutella.units import Address, Guid
-from gnutella.wanted import sources_of
+from gnutella.wanted import holding_of, sources_of
 
 #: Seconds between two times that hosts, counts and the like are written to state.db.
 SAVE_INTERVAL_S = 60.0
@@ -274,6 +274,7 @@ class Node(Service):
         )
         self.safety.wire()
         self.router.reach.has_hole = self.udp.has_hole
+        self.router.heads.holding = lambda sha1: holding_of(self.library.catalog, self.transfers, sha1)
         self.standing = Standing(
             self.reactor.seconds,
             settings.network,

@@ -59,6 +59,7 @@ class DropReason(Enum):
     PROXY_UNREQUESTED = "proxy_unrequested", 0, 0, "offers to pass pushes on to us, which we did not ask for"
     STATUS_ASTRAY = "status_astray", 0, 0, "a query status, or a request for one, of no query of that link"
     STATUS_ABSURD = "status_absurd", 0, 0, "a query status with more results than anybody keeps"
+    HEAD_UNREQUESTED = "head_unrequested", 0, 0, "a HEAD pong that nobody here asked for, or too long for who did"
     BAD_BYE = "bad_bye", 0, 0, "a Bye whose payload cannot be read"
     BAD_HSEP = "bad_hsep", 0, 0, "horizon sizes that cannot be read"
     BAD_ROUTE_TABLE = (

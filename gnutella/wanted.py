@@ -1,4 +1,7 @@
-"""What a person wants to have, as a download: a hit, a magnet link or a URN, with the sources that are known of it."""
+"""What a person wants to have, as a download: a hit, a magnet link or a URN, with the sources that are known of it.
+
+And what we say of what we have to others who want it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from gnutella.errors import RemoteViolation, UserError
 from gnutella.network.transfers import KnownSource, Transfers
 from gnutella.protocol.magnet import parse_magnet
 from gnutella.protocol.urn import parse_urn
+from gnutella.routing.heads import MAX_ALTERNATES, Holding
 from gnutella.routing.results import Hit
+from gnutella.sharing.catalog import Catalog
 
 Row = dict[str, object]
 
@@ -25,6 +30,14 @@ def sources_of(hit: Hit) -> list[KnownSource]:
     for source in hit.sources:
         known += [KnownSource(address) for address in source.alternates if address not in seen]
     return known
+
+
+def holding_of(catalog: Catalog, transfers: Transfers, sha1: bytes) -> Holding | None:
+    """What a HEAD pong says of that content: room for uploads, and who else proved to have it; None if it is not shared."""
+    if catalog.by_sha1(sha1) is None:
+        return None
+    slots = transfers.exchange.slots
+    return Holding(max(0, slots.max_total - slots.taken), transfers.givers(sha1, MAX_ALTERNATES))
 
 
 async def add_hit(transfers: Transfers, hit: Hit, to: str = "") -> Row:

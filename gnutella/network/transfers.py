@@ -340,6 +340,12 @@ class Transfers:
         """Bytes that each source of a download sent, by address (or servent id), since the node started."""
         return {source.label: source.received for source in self._run(number).download.sources}
 
+    def givers(self, sha1: bytes, limit: int) -> tuple[Address, ...]:
+        """Sources that can be dialled and sent bytes of that content since the node started."""
+        run = self._find(sha1)
+        found = () if run is None else (source for source in run.download.sources if source.received)
+        return tuple(s.address for s in found if s.address is not None and not s.needs_push)[:limit]
+
     async def pause(self, number: int) -> dict[str, object]:
         """Stop a download for now; its row."""
         await self._run(number).pause()

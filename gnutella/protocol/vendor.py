@@ -21,6 +21,8 @@ from gnutella.units import Address, Guid
 
 #: Entries read of the lists of messages and features; real servents list about 30.
 MAX_LISTED = 128
+#: HEAD ping flag: name other sources.
+HEAD_ALTERNATES = 0x02
 #: HEAD ping flag: a GGEP block follows the URN.
 HEAD_HAS_GGEP = 0x10
 _URN_CHARS = 41

@@ -30,6 +30,7 @@ from gnutella.protocol.kinds import (
 )
 from gnutella.protocol.message import Pong, Push, Query
 from gnutella.protocol.query import FLAG_GUIDED
+from gnutella.protocol.vendor import HeadPing
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, TraceStep
 from gnutella.routing.answers import Answers, Self
@@ -38,6 +39,7 @@ from gnutella.routing.counters import Counters
 from gnutella.routing.dynamic import Dynamic
 from gnutella.routing.guidance import Kept
 from gnutella.routing.guids import fresh_guid
+from gnutella.routing.heads import Heads
 from gnutella.routing.hits import Hits
 from gnutella.routing.hopsflow import QueryFlow
 from gnutella.routing.link import Link, LinkInfo
@@ -97,6 +99,7 @@ class Router:
         self._connect_backs = ConnectBacks(board, self._signals, allow_private=allow_private, now=now)
         #: Whether others can reach us.
         self.reach = reach = Reachability(board, self._signals)
+        self.heads = Heads(board, self._signals, self._answers.self, now)
         address_for, state = self._answers.address_for, self._answers.self
         self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
         self._dynamic = Dynamic(board, self._tables, self._paths, self._signals)
@@ -225,6 +228,7 @@ class Router:
         self._flow.tick(now)
         self._tables.tick(now)
         self._connect_backs.tick(now)
+        self.heads.tick(now)
         self.reach.tick(now)
         self._proxies.tick(now)
         if self._oob is not None:
@@ -318,6 +322,7 @@ class Router:
             now=now,
         )
         self._answers.offers = self._oob.offers
+        self._oob.read(HeadPing, self.heads.by_udp)
         self._signals.vendor_messages = (*self._signals.vendor_messages, *RECEIVED_BY_UDP)
         return self._oob
 

@@ -27,6 +27,8 @@ _NULL_VENDOR = bytes(4)
 #: Vendor messages that are always read, as (vendor, selector, version): Features Supported.
 RECEIVED_VENDOR_MESSAGES: tuple[tuple[bytes, int, int], ...] = ((_NULL_VENDOR, 10, 0),)
 _KNOWN = frozenset({ROUTE_TABLE, VENDOR, VENDOR_STANDARD, HSEP})
+#: Vendor messages that push proxies pass on to leaves, and back: HEAD ping and pong.
+_RELAYED = frozenset({(b"LIME", 23), (b"LIME", 24)})
 #: Characters of a Bye's text that go into the event.
 MAX_BYE_TEXT = 200
 
@@ -60,6 +62,10 @@ class Signals:
             return False
         self._send(link, message, guid)
         return True
+
+    def answer(self, link: Link, body: Body, guid: Guid) -> None:
+        """Send one to a peer that asked for it, which says that it reads it."""
+        self._send(link, message_of(body), guid)
 
     def _send(self, link: Link, message: VendorMessage, guid: Guid | None = None) -> None:
         self._board.send(link, VENDOR, 0, encode(guid or fresh_guid(self._board.rng), 1, 0, message))
@@ -106,14 +112,15 @@ class Signals:
             self._act(link, frame, message, body, now)
 
     def _act(self, link: Link, frame: Frame, message: VendorMessage, body: Body, now: float) -> None:
-        if frame.hops:  # somebody else's: these messages go from neighbour to neighbour (digest 2.9)
+        key = message.vendor, message.selector
+        if frame.hops and key not in _RELAYED:  # somebody else's: these go from neighbour to neighbour (digest 2.9)
             self._board.drop(link, DropReason.SIGNAL_RELAYED, message.label)
             return
         if isinstance(body, MessagesSupported):
             told = {(vendor, selector): version for vendor, selector, version in sorted(body.messages)}
             link.vendor = {key: told[key] for key in KNOWN if key in told}  # the keys are shared by all links
-        if (reason := self._refused.get((message.vendor, message.selector))) is not None:
+        if (reason := self._refused.get(key)) is not None:
             self._board.drop(link, reason, message.label)
-        reader = self._readers.get((message.vendor, message.selector))
+        reader = self._readers.get(key)
         if reader is not None:
             reader(link, frame.guid, body, now)

@@ -14,10 +14,14 @@ from twisted.internet.threads import deferToThread
 from gnutella.control.view import HitRef
 from gnutella.network.transfers import KnownSource
 from gnutella.node import Node, address_of
-from gnutella.protocol.message import Push
+from gnutella.protocol.kinds import HEADER_SIZE
+from gnutella.protocol.message import Push, VendorMessage
 from gnutella.protocol.push_http import push_target
+from gnutella.protocol.urn import sha1_urn
+from gnutella.protocol.vendor import HeadPing, HeadPong, body_of
 from gnutella.reasons import DropReason
 from gnutella.testing.aio import async_test, until
+from gnutella.testing.vendors import wire
 from gnutella.testing.whole_nodes import found, node_in, shared, started
 from gnutella.units import Address, Guid
 
@@ -88,6 +92,30 @@ async def test_a_firewalled_leaf_is_fetched_from_through_its_push_proxy_without_
         assert (getter.directory / "incoming" / "purple rain.ogg").read_bytes() == content
         assert ways(getter) == [f"push proxy {address_of(proxy)}"]
         assert row["sources"] == 1
+
+
+@async_test(30)
+async def test_a_head_ping_by_udp_is_answered_from_the_library(reactor: Any, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "purple rain.ogg").write_bytes(b"x" * 5000)
+    node = node_in(tmp_path / "node", reactor, share=[shelf])
+    async with started(node):
+        await shared(node, 1)
+        [file] = node.library.catalog.files
+        assert file.sha1 is not None
+
+        def ask(sha1: bytes) -> bytes:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+                asker.settimeout(5)
+                asker.sendto(wire(HeadPing(0, sha1_urn(sha1), None)), address_of(node))
+                return asker.recv(4096)
+
+        for sha1, code in ((file.sha1, 1), (bytes(20), 0)):
+            answer: bytes = await deferToThread(ask, sha1)
+            pong = body_of(VendorMessage.decode(answer[HEADER_SIZE:]))
+            assert isinstance(pong, HeadPong)
+            assert (pong.code, pong.queue) == ((1, -20) if code else (0, None))
 
 
 @async_test(40)

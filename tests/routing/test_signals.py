@@ -47,6 +47,8 @@ def test_messages_supported_comes_before_everything_else_when_the_peer_reads_it(
         (b"GTKG", 7, 2),
         (b"LIME", 21, 2),
         (b"LIME", 22, 2),
+        (b"LIME", 23, 2),
+        (b"LIME", 24, 2),
     }
     sent = sent_by(router.link_opened(B, LinkInfo("10.1.1.2", OWN_ADDRESS.host), 0.0))[B]
     assert [frame.kind for frame in sent] == [PING]
