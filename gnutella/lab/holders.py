@@ -61,6 +61,8 @@ class Holders:
         self._by_file = {}
         for node in self._nodes.values():
             for file in node.catalog.files:
-                known = files.setdefault(file.name, replace(file, index=len(files) + 1))
+                known = files.get(file.name)
+                if known is None:
+                    known = files[file.name] = replace(file, index=len(files) + 1)
                 self._by_file.setdefault(known.index, []).append(node)
         return Catalog.build(files.values())

@@ -30,6 +30,7 @@ class Life:
         "came",
         "copies",
         "depths",
+        "found",
         "guid",
         "heads",
         "hit_copies",
@@ -54,6 +55,8 @@ class Life:
         self.is_walk = False
         self.depths: dict[int, int] = {}
         self.arrivals: list[Arrival] = []
+        #: Results in them.
+        self.found = 0
 
     @property
     def reached(self) -> int:

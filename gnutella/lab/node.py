@@ -252,7 +252,8 @@ class LabNode:
         if life.is_walk and node is not None:
             hops = life.depths.get(node.number, hops)
         life.arrivals.append(Arrival(now, hops, node.name if node is not None else "", names))
-        self.router.search_keeps(event.guid, sum(len(arrival.files) for arrival in life.arrivals))
+        life.found += len(names)
+        self.router.search_keeps(event.guid, life.found)
 
     def share(self, files: Iterable[SharedFile]) -> None:
         """Offer more files; their indexes follow those that it has."""
