@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gnutella import USER_AGENT
 from gnutella.network.bootstrap import Bootstrap, Parts
+from gnutella.network.mdns import Mdns
 from gnutella.network.nat import Mapping, Nat
 from gnutella.network.upnp import find_igd
 from gnutella.routing.actions import Emit
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 def bootstrap_of(node: Node) -> Bootstrap:
     """The node's own; its router must be there."""
 
-    def learned(hosts: Sequence[Address]) -> None:
+    def learned(hosts: Sequence[Address], are_ultrapeers: bool) -> None:
         # The way of all pongs: the links know which addresses are our own.
-        node.links.execute([Emit(HostLearned(host, 0, 0, True, None)) for host in hosts])
+        node.links.execute([Emit(HostLearned(host, 0, 0, are_ultrapeers, None)) for host in hosts])
 
     def told(url: str, hosts: int, error: str) -> None:
         node.journal.add("web_cache_asked", url=url, hosts=hosts, error=error)
@@ -39,7 +40,12 @@ def bootstrap_of(node: Node) -> Bootstrap:
         was_reached=lambda: node.standing.tcp is True,
         user_agent=node.config.settings.network.user_agent or USER_AGENT,
     )
-    return Bootstrap(node.reactor, node.config.settings, node.store, parts, _nat_of(node))
+    settings = node.config.settings
+    mdns = None
+    if settings.network.profile == "lan" and settings.bootstrap.mdns:
+        name = f"gnutella-{node.router.servent_id.hex()[:12]}"
+        mdns = Mdns(node.reactor, name, lambda hosts: learned(hosts, False), node.router.count_drop)
+    return Bootstrap(node.reactor, settings, node.store, parts, _nat_of(node), mdns)
 
 
 def _nat_of(node: Node) -> Nat | None:

@@ -127,6 +127,12 @@ class DropReason(Enum):
     TLS_FAILED = "tls_failed", 0, 0, "the TLS handshake failed"
     DIAL_FAILED = "dial_failed", 0, 0, "no connection to that address"
     GIV_UNREQUESTED = "giv_unrequested", 0, 0, "a GIV that answers no push of ours"
+    BOGUS_NEIGHBOUR = (
+        "bogus_neighbour",
+        0,
+        0,
+        "a service of the LAN that is at no address of its networks, or one more than are taken",
+    )
     # -- port mappings -------------------------------------------------------------------------------------------------
     BAD_MAPPING = "bad_mapping", 0, 0, "an answer about port mappings that cannot be read"
     BOGUS_MAPPING = "bogus_mapping", 0, 0, "an answer about port mappings to nothing asked, or not from the router"

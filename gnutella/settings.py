@@ -65,6 +65,8 @@ class BootstrapSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     #: Call into the local network (UDP 234.21.81.1:6347, TTL 1) and answer such calls; with profile `lan` only.
     multicast: bool = True
+    #: Announce this node by mDNS (`_gnutella._tcp`) and look for others; with profile `lan` only, and with the extra `mdns`.
+    mdns: bool = True
     #: UDP host caches, as host:port, that are asked for hosts while too few are known; `default` stands for a list of the
     #: public network with profile `public`, and for none with the others.
     udp_host_caches: tuple[str, ...] = ("default",)

@@ -49,6 +49,7 @@ RESTART_KEYS = frozenset(
         "network.nat",
         "network.dial_timeout_s",
         "bootstrap.multicast",
+        "bootstrap.mdns",
         "bootstrap.udp_host_caches",
         "bootstrap.gwebcaches",
         "bootstrap.serve_cache",

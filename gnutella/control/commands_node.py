@@ -30,7 +30,8 @@ STATUS_COLUMNS = (
         "bootstrap",
         "json",
         default={},
-        meaning="{hosts, web_caches, serves}: how many are known, and {url, requests, updates, hosts} of our own cache or null",
+        meaning="{hosts, web_caches, serves, mdns}: how many are known, {url, requests, updates, hosts} of our own cache or "
+        "null, and {state, services} of mDNS or null",
     ),
     Column(
         "nat",

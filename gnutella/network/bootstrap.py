@@ -1,4 +1,4 @@
-"""How a node finds its first peers and can be found, beside links and UDP: web caches, asked and served; its router.
+"""How a node finds its first peers and can be found, beside links and UDP: web caches, asked and served; mDNS; its router.
 
 bootstrap = Bootstrap(reactor, settings, store, node)
 links = Links(..., http=bootstrap.http(transfers.http_protocol))
@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IProtocol
 
 from gnutella.network.cache_door import CacheDoor
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
+from gnutella.network.mdns import Mdns
 from gnutella.network.nat import IDLE, Nat
 from gnutella.network.own_address import OwnAddresses, is_loopback, is_public
 from gnutella.network.store import Store
@@ -47,15 +48,15 @@ class LinkCounts(Protocol):
 class Parts:
     """The parts of the node that are used here.
 
-    `learned` takes hosts, `told` what became of a request; `is_relay` and `was_reached` say whether we are an ultrapeer, and
-    whether a peer has come to us.
+    `learned` takes hosts, and whether they are ultrapeers; `told` what became of a request; `is_relay` and `was_reached` say
+    whether we are an ultrapeer, and whether a peer has come to us.
     """
 
     links: Callable[[], LinkCounts]
     hosts: HostCache
     own_address: OwnAddresses
     rng: Chance
-    learned: Callable[[Sequence[Address]], None]
+    learned: Callable[[Sequence[Address], bool], None]
     told: Callable[[str, int, str], None]
     count_drop: Callable[[DropReason], None]
     is_relay: Callable[[], bool]
@@ -66,11 +67,20 @@ class Parts:
 class Bootstrap:
     """See the module text."""
 
-    def __init__(self, reactor: Any, settings: Settings, store: Store, parts: Parts, nat: Nat | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        store: Store,
+        parts: Parts,
+        nat: Nat | None = None,
+        mdns: Mdns | None = None,
+    ) -> None:
         self._reactor = reactor
         self._settings = settings
         self._parts = parts
         self._nat = nat
+        self._mdns = mdns
         self._started_at = reactor.seconds()
         network = settings.network
         allow_private = network.profile != "public"
@@ -81,7 +91,7 @@ class Bootstrap:
             self._needs_hosts,
             self._may_update,
             self._own_address_for,
-            parts.learned,
+            lambda hosts: parts.learned(hosts, True),
             parts.told,
             parts.count_drop,
             parts.user_agent,
@@ -105,12 +115,16 @@ class Bootstrap:
         if self._settings.network.profile != "loopback":
             await self._client.start(AFTER_UDP_S if caches_in(self._settings) else 0.0)
         addresses = self._parts.links().addresses
-        if self._nat is not None and addresses and not is_loopback(addresses[0].host):
-            self._nat.start(addresses[0].port)
+        for part in (self._nat, self._mdns):
+            if part is not None and addresses and not is_loopback(addresses[0].host):
+                part.start(addresses[0].port)
 
     async def stop(self) -> None:
-        """Ask nobody any more, and take back what the router maps."""
+        """Ask nobody any more, say goodbye, and take back what the router maps."""
+        goodbye = self._mdns.stop() if self._mdns is not None else None
         await self._client.stop()
+        if goodbye is not None:
+            await goodbye
         if self._nat is not None:
             await self._nat.stop()
 
@@ -136,7 +150,8 @@ class Bootstrap:
         ]
 
     def status(self) -> dict[str, object]:
-        """How many hosts and web caches are known, and `serves`: {url, requests, updates, hosts} of our own cache, or null."""
+        """How many hosts and web caches are known; `serves`: {url, requests, updates, hosts} of our own cache, or None; `mdns`:
+        {state, services}, or None where it is off."""
         serves: dict[str, object] | None = None
         if self._service is not None:
             serves = {
@@ -145,7 +160,9 @@ class Bootstrap:
                 "updates": self._service.updates,
                 "hosts": len(self._service),
             }
-        return {"hosts": len(self._parts.hosts), "web_caches": len(self._caches), "serves": serves}
+        mdns = None if self._mdns is None else {"state": self._mdns.state, "services": self._mdns.services}
+        known = {"hosts": len(self._parts.hosts), "web_caches": len(self._caches)}
+        return {**known, "serves": serves, "mdns": mdns}
 
     def nat_status(self) -> dict[str, object]:
         """state, method, address, expires_s, detail, as gnutella.network.nat says; state `off` when no router is asked."""
@@ -153,6 +170,16 @@ class Bootstrap:
 
     def checks(self) -> list[dict[str, object]]:
         """Rows of `doctor`."""
+        rows: list[dict[str, object]] = []
+        if self._mdns is not None:
+            state = self._mdns.state
+            said = {"absent": "the extra is not installed; multicast finds servents of the network all the same"}
+            fix = {"absent": "pip install 'gnutella-servent[mdns]'", "failed": "the log says why"}
+            good = {"running": True, "failed": False}.get(state)
+            rows.append({"name": "mDNS", "ok": good, "detail": said.get(state, state), "fix": fix.get(state, "")})
+        return rows + self._nat_checks()
+
+    def _nat_checks(self) -> list[dict[str, object]]:
         nat = self.nat_status()
         if nat["state"] == "off":
             return []

@@ -7,6 +7,7 @@ nodes are real daemons with nothing but a directory.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import random
 import shutil
@@ -108,3 +109,16 @@ def test_other_profiles_neither_call_nor_answer_calls(
         assert "messages_rx_ping" not in b.status()["traffic"]
         traffic = a.status()["traffic"]
         assert traffic["messages_rx_ping"] == traffic["dropped_own_message"] > 0  # its own calls, and nobody else's
+
+
+@pytest.mark.skipif(importlib.util.find_spec("zeroconf") is None, reason="zeroconf, the extra `mdns`, is not installed")
+def test_mdns_alone_finds_the_other_machine_too(tmp_path: Path, machines: tuple[str, str]) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "gnutella.toml").write_text("[bootstrap]\nmulticast = false\n")
+    with Machine(machines[0], tmp_path / "a") as a, Machine(machines[1], tmp_path / "b") as b:
+        wait_until(lambda: a.linked and b.linked, "they are linked")
+        assert {*a.linked, *b.linked} <= {"10.77.0.1:6346", "10.77.0.2:6346"}
+        mdns = a.status()["bootstrap"]["mdns"]
+        assert mdns == {"state": "running", "services": 1}
+        assert a.faults() == b.faults() == []
