@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import defer
@@ -38,6 +39,7 @@ from gnutella.protocol.message import BYE, Bye, encode
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import ByeReceived, HostLearned
+from gnutella.routing.guess import GUESS_HEADER
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.router import Router
@@ -275,9 +277,10 @@ class Links:
     def offer(self, link: PeerLink) -> Offer:
         """What we say of ourselves to that peer."""
         has_room = self._admission.has_slot(is_leaf=False, links=self.roster.counted())
-        return self._introductions.offer(
+        offer = self._introductions.offer(
             link, list(self.roster.open.values()), has_tls=self.tls is not None, has_room=has_room
         )
+        return replace(offer, extra=GUESS_HEADER) if self.router.self.takes_guess else offer
 
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
         """Whether we want it."""

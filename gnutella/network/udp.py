@@ -351,7 +351,7 @@ class Udp:
     def hosts_to_tell(self, now: float) -> Sequence[Tellable]:
         """Those whose pongs came lately, then the best of the host cache."""
         lately = [
-            Tellable(pong.address, pong.ggep is not None and "TLS" in pong.ggep)
+            Tellable(pong.address, *(pong.ggep is not None and key in pong.ggep for key in ("TLS", "GUE")))
             for pong in self._router.recent_pongs(now)
         ]
         known = {host.address for host in lately}

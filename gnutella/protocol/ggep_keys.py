@@ -53,7 +53,7 @@ KEYS = (
     GgepKey("F", "V", "bits; 0 TLS", "HEAD pong: features"),
     GgepKey("FW", "T", "version byte", "firewall-to-firewall transfers"),
     GgepKey("GTKGV", "Po T", "version structure", "version of gtk-gnutella"),
-    GgepKey("GUE", "Po Pi", "major and minor in one byte", "GUESS", WRITES),
+    GgepKey("GUE", "Po Pi", "major and minor in one byte", "GUESS", BOTH),
     GgepKey(
         "H", "R Q", "01 and SHA-1, or 02 and SHA-1 and tree root", "hash; in hits only for askers with flag 0800", BOTH
     ),

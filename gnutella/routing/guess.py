@@ -16,6 +16,8 @@ from gnutella.units import Address
 
 #: What pongs say of us in GGEP GUE: major and minor version in half a byte each.
 GUESS_VERSION = b"\x02"
+#: The same in handshakes (digest 1.3).
+GUESS_HEADER = (("X-Guess", "0.2"),)
 #: Seconds in which keys are made alike; each holds for one to two of these.  gtk-gnutella keeps keys for 86,000 s and asks anew
 #: when told another (digest 8.6).
 KEY_LIFE_S = 43_200.0

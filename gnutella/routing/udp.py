@@ -45,7 +45,7 @@ from gnutella.routing.seams import Chance
 from gnutella.routing.seen import Generations
 from gnutella.routing.udp_caches import UdpCaches, parse_cache, parse_phc
 from gnutella.routing.udp_limits import AnswerLimits, source_key
-from gnutella.routing.udp_pongs import ALIVE_TTL, SCP_TLS, SCP_ULTRAPEER, OwnPongs, Servent
+from gnutella.routing.udp_pongs import ALIVE_TTL, SCP_TLS, SCP_ULTRAPEER, OwnPongs, Servent, wants_guess_hosts
 from gnutella.units import Address, Guid, is_plausible_peer
 
 #: Pings of ours whose pongs are welcome, for 1 to 2 minutes.
@@ -206,7 +206,7 @@ class Datagrams:
             ping = Ping.decode(payload)
         except RemoteViolation as violation:
             return self.refuse(violation.reason)
-        packed = ping.wants_packed_hosts and not is_call
+        packed = (ping.wants_packed_hosts or wants_guess_hosts(ping.ggep)) and not is_call
         # On the LAN several servents share a machine, and a call reaches them all.
         key = str(source) if is_call else source_key(source)
         if (reason := self._limits.refusal(key, now, packed=packed, host=source.host)) is not None:

@@ -36,6 +36,7 @@ class Tellable(NamedTuple):
 
     address: Address
     takes_tls: bool = False
+    takes_guess: bool = False
 
 
 class Servent(Protocol):
@@ -60,6 +61,11 @@ class Servent(Protocol):
         ...
 
     def is_own(self, address: Address) -> bool: ...
+
+
+def wants_guess_hosts(asked: Ggep | None) -> bool:
+    """Whether a ping asks for hosts that answer queries by UDP (GUE without a value; digest 3.3)."""
+    return asked is not None and asked.get("GUE") == b""
 
 
 class OwnPongs:
@@ -110,12 +116,14 @@ class OwnPongs:
 
     def _packed(self, asked: Ggep | None, source: Address, now: float) -> dict[str, bytes]:
         reads_ipv6 = bool(((asked and asked.get("SCP")) or b"\0")[0] & SCP_IPV6)
+        only_guess = wants_guess_hosts(asked)
         hosts = [
             host
             for host in self._servent.hosts_to_tell(now)
             if host.address.host != source.host
             and is_plausible_peer(host.address, allow_private=self._allow_private)
             and not self._servent.is_own(host.address)
+            and (host.takes_guess or not only_guess)
             and (reads_ipv6 or ":" not in host.address.host)
         ][:MAX_PACKED]
         values: dict[str, bytes] = {}

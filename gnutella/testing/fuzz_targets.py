@@ -47,7 +47,7 @@ from gnutella.protocol.vendor import body_of
 from gnutella.routing.blocklist import BrokenList, Range, parse_blocklist, parse_line
 from gnutella.routing.udp import Needs
 from gnutella.routing.udp_limits import MAX_AMPLIFICATION
-from gnutella.routing.udp_pongs import Tellable
+from gnutella.routing.udp_pongs import Tellable, wants_guess_hosts
 from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
@@ -332,7 +332,8 @@ def judge_datagram(data: bytes) -> None:
         answers = sent(udp.receive(data, _PEER, 1.0, is_call=is_call))
         assert len(answers) + sum(udp.counters.dropped().values()) == 1
         for answer in answers:
-            packs = not is_call and Ping.decode(data[HEADER_SIZE:]).wants_packed_hosts
+            ping = Ping.decode(data[HEADER_SIZE:])
+            packs = not is_call and (ping.wants_packed_hosts or wants_guess_hosts(ping.ggep))
             assert len(answer.data) <= (_LONGEST_ANSWER if packs else MAX_AMPLIFICATION * len(data))
     for needs in (Needs(True, False, False), Needs(False, True, True)):
         udp = make_datagrams(caches=[_OWN_CACHE], calls=True)

@@ -190,6 +190,17 @@ async def test_a_query_by_udp_is_answered_once_its_sender_has_a_key(
 
 
 @async_test()
+async def test_handshakes_say_that_queries_by_udp_are_answered(reactor: Any, tmp_path: Path) -> None:
+    leaf = node_in(tmp_path / "leaf", reactor, network={"role": "leaf"})
+    async with started(node_in(tmp_path / "a", reactor), leaf) as (a, b):
+        await b.links.connect(address_of(a))
+        await until(reactor, lambda: bool(a.links.roster.open))
+        (to_ultrapeer,), (to_leaf,) = b.links.roster.open.values(), a.links.roster.open.values()
+        assert to_ultrapeer.peer is not None and to_ultrapeer.peer.headers.get("X-Guess") == "0.2"
+        assert to_leaf.peer is not None and not to_leaf.peer.headers.get("X-Guess")
+
+
+@async_test()
 async def test_several_nodes_of_a_machine_hear_the_group_and_know_who_is_no_neighbour(reactor: Any) -> None:
     heard: list[tuple[int, bytes, bool]] = []
     groups = [

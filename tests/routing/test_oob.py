@@ -335,6 +335,19 @@ def test_acks_of_other_hosts_for_other_hits_and_again_are_refused() -> None:
     assert sharer.drops(DropReason.UNREQUESTED_ACK) == 3
 
 
+def test_an_ack_as_gtk_gnutella_writes_it_is_taken() -> None:
+    net, asker, _, sharer = line(*many(9))
+    guid = ask(net, sharer, asker.address)
+    # Version 1.2.3; bit 3 of its TTL says that it reads deflated datagrams.
+    net.inject(
+        guid + bytes.fromhex("310900120000004c494d450b00030009c382534f44c58b50ab"), asker.address, sharer.address
+    )
+    net.run(2.0)
+    hits = [QueryHit.decode(sent.data[HEADER_SIZE:]) for sent in net.sent if sent.kind == "query_hit"]
+    assert sum(len(hit.records) for hit in hits) == 9
+    assert all(hit.ggep is not None and hit.ggep.get("SO") == bytes.fromhex("c58b50ab") for hit in hits)
+
+
 def test_an_ack_for_none_cancels() -> None:
     net, asker, _, sharer = line(*many(3))
     guid = ask(net, sharer, asker.address)

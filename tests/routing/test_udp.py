@@ -110,6 +110,15 @@ def test_whoever_asks_for_packed_hosts_gets_ten_and_is_told_that_we_are_a_cache(
     assert value(pong, "UDPHC") == b"" and value(pong, "TLS") == b"" and value(pong, "IPP_TLS") is None
 
 
+def test_whoever_asks_for_hosts_that_answer_queries_by_udp_gets_only_those() -> None:
+    some = [host._replace(takes_guess=bool(number % 2)) for number, host in enumerate(hosts(6))]
+    udp = make_datagrams(FakeServent(hosts=some))
+    assert answer(udp, Ggep.of({"GUE": b""})).packed_hosts == tuple(host.address for host in some[1::2])
+    assert value(answer(make_datagrams(FakeServent(hosts=some)), Ggep.of({"GUE": b"\x02\0\0"})), "IPP") is None
+    (again,) = udp.receive(ping_datagram(Ggep.of({"GUE": b""})), STRANGER, 30.0) or (None,)
+    assert again is None and udp.counters.drops[DropReason.UDP_RATE] == 1
+
+
 def test_the_tls_bitmap_says_which_of_them_take_it() -> None:
     some = hosts(9)
     some[0], some[8] = some[0]._replace(takes_tls=True), some[8]._replace(takes_tls=True)
