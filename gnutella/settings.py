@@ -30,7 +30,7 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     role: Role = "auto"
     #: Which addresses are believed, and how peers are found beside `connect`, host cache, pongs and handshakes: `lan` keeps
     #: private addresses and calls into the local network by multicast; `public` drops private ones and asks UDP host caches;
-    #: `loopback` keeps them and dials only `connect`.  See `[bootstrap]`; GWebCaches are not asked in this version.
+    #: `loopback` keeps them and dials only `connect`.  See `[bootstrap]`.
     profile: Profile = "lan"
     #: Address told to others in hits, pongs and Listen-IP, as IP or IP:port; empty: found out from the links.
     advertise: str = ""

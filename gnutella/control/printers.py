@@ -184,6 +184,8 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
         ("listening", cell(Column("", "list"), row.get("listen")) or "no"),
         ("consoles", cell(Column("", "list"), row.get("consoles")) or "none"),
         ("reachable", _reachable(reachable)),
+        *(("mapped", line) for line in _mapping(_sub(row, "nat"))),
+        *(("found by", line) for line in _bootstrap(_sub(row, "bootstrap"))),
         (
             "links",
             f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
@@ -228,6 +230,30 @@ def _reachable(row: Row) -> str:
     shown = "unknown, nobody has connected yet" if tcp is None else "yes" if tcp else "no"
     udp = row.get("udp")
     return f"tcp {shown}" if udp is None else f"tcp {shown}  udp {'yes' if udp else 'no'}"
+
+
+def _mapping(row: Row) -> list[str]:
+    """What became of the port mapping; nothing where no router is asked."""
+    if row.get("state") in (None, "off"):
+        return []
+    what = f"{row.get('method')}  {row.get('address')}" if row.get("state") == "mapped" else f"no, {row.get('state')}"
+    detail = f"  {printable(str(row['detail']))}" if row.get("detail") else ""
+    return [printable(what) + detail]
+
+
+def _bootstrap(row: Row) -> list[str]:
+    """What else peers are found by, and who may find them through us."""
+    if not row:
+        return []
+    told = [f"{_counted(row, 'hosts')} known"]
+    if row.get("web_caches"):
+        told.append(f"{_count(row, 'web_caches')} web caches")
+    mdns, serves = _sub(row, "mdns"), _sub(row, "serves")
+    if mdns.get("state") == "running":
+        told.append(f"mDNS, {_counted(mdns, 'services')}")
+    if serves:
+        told.append(f"serves {printable(str(serves.get('url')))}")
+    return ["  ".join(told)]
 
 
 def _safety(row: Row) -> list[str]:

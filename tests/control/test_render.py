@@ -131,6 +131,23 @@ def test_the_status_screen_names_the_ports_of_the_consoles() -> None:
     assert any(line.split() == ["consoles", "unix:/x/control.sock,", "tcp:127.0.0.1:41963"] for line in shown)
 
 
+def test_status_tells_of_the_router_and_of_what_finds_peers_where_there_is_something_to_tell() -> None:
+    assert not any(line.startswith(("mapped", "found by")) for line in status_lines({"nat": {"state": "off"}}))
+    mapped = {"state": "mapped", "method": "pcp", "address": "24.1.2.3:6346", "detail": ""}
+    assert "mapped      pcp  24.1.2.3:6346" in status_lines({"nat": mapped})
+    refused = {"state": "refused", "method": "pcp", "address": None, "detail": "no \x1b resources"}
+    assert "mapped      no, refused  no \\x1b resources" in status_lines({"nat": refused})
+    known = {
+        "hosts": 1,
+        "web_caches": 2,
+        "mdns": {"state": "running", "services": 3},
+        "serves": {"url": "http://a/gwc"},
+    }
+    shown = "found by    1 host known  2 web caches  mDNS, 3 services  serves http://a/gwc"
+    assert shown in status_lines({"bootstrap": known})
+    assert "found by    0 hosts known" in status_lines({"bootstrap": {"hosts": 0, "mdns": None, "serves": None}})
+
+
 @given(detail=some.names, fix=some.names, width=st.integers(50, 140))
 def test_what_the_doctor_advises_is_never_cut(detail: str, fix: str, width: int) -> None:
     lines = doctor_lines({"name": "disk", "ok": None, "detail": detail, "fix": fix}, width)
