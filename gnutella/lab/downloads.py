@@ -1,7 +1,8 @@
 """Downloads in virtual time: the production planner, judge, source book and push tables over virtual streams.
 
 A download searches for words, takes the first file that comes, and fetches it from all its sources until it is whole; what is
-whole must have the bytes that were shared, or the rule `byte-exact` is broken.  What has arrived lies on the node's disk
+whole must have the bytes that were shared, or the rule `byte-exact` is broken.  Leaves are checked while they arrive
+(checking.py).  What has arrived lies on the node's disk
 (disk.py).  Ranges are noted when a sync has made them safe, and after a restart of the node the download goes on from its
 notes: bytes that are noted must be there, or the rule `noted-safe` is broken.
 """
@@ -14,19 +15,20 @@ from typing import TYPE_CHECKING, Any
 
 from gnutella.errors import RemoteViolation
 from gnutella.lab import chance
+from gnutella.lab.checking import Checking
 from gnutella.lab.content import Content, content_of
 from gnutella.lab.disk import Disk, DiskFile
+from gnutella.lab.fetching import Fetching
 from gnutella.lab.stream import Fault, Line
 from gnutella.lab.uploads import Callee, answer_push
 from gnutella.lab.watch import InvariantBroken
-from gnutella.protocol.http import HeadReader, ResponseHead, Span, format_head, format_range, read_response
+from gnutella.protocol.http import Span
 from gnutella.protocol.http_fields import parse_giv
 from gnutella.protocol.message import Push
-from gnutella.protocol.urn import sha1_urn
+from gnutella.protocol.tth import node_size_for
 from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
 from gnutella.routing.results import Hit
-from gnutella.transfers.judge import Bytes, Unusable, Wait, judge
 from gnutella.transfers.planner import Plan
 from gnutella.transfers.push import PendingPushes, PushLimits
 from gnutella.transfers.ranges import RangeSet
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
     from gnutella.lab.net import Network
     from gnutella.lab.node import LabNode
 
-#: Bytes of one request, and of the planner's leaf.
-PIECE = 65_536
 #: How often sources are looked after.
 SWEEP_S = 1.0
 #: Sources used at a time, and how long a push may take: defaults of [transfers].
@@ -68,11 +68,28 @@ class Download:
     error: str = ""
     ended_at: float = 0.0
     contributors: set[int] = field(default_factory=set)
+    #: Of the noted ranges, what was found right by the tree.
+    noted_right: RangeSet = field(default_factory=RangeSet)
+    #: What was found wrong, to be fetched again.
+    wrong: list[Span] = field(default_factory=list)
+    checking: Checking = field(init=False)
     #: What ever came, whatever the disk made of it: the rule `noted-safe` looks here.
     arrived: bytearray = field(init=False)
 
     def __post_init__(self) -> None:
         self.arrived = bytearray(self.hit.size)
+        self.checking = Checking(self.hit.size, self.book)
+
+    def check(self) -> None:
+        """Look at the leaves that are complete; what is wrong is noted no more."""
+        for span in self.checking.check(self.plan, self.file.content):
+            self.wrong.append(span)
+            self.noted.remove(span.start, span.stop)
+
+    @property
+    def is_whole(self) -> bool:
+        """Every byte is there, and every leaf was right."""
+        return self.plan.is_complete and self.checking.is_done
 
     def row(self) -> dict[str, Any]:
         """Keys of report.DOWNLOAD_COLUMNS."""
@@ -109,7 +126,7 @@ class Downloads:
             return None
         file = DiskFile(self.disk_of(node), hit.size)
         now = self.net.clock.now
-        download = Download(node, hit, hit.sha1, now, Plan(hit.size, PIECE), _book_of(hit), file)
+        download = Download(node, hit, hit.sha1, now, Plan(hit.size, node_size_for(hit.size)), _book_of(hit), file)
         self.all.append(download)
         self._sweep(download, download.runs)
         return download
@@ -125,15 +142,23 @@ class Downloads:
 
     def keep(self, download: Download) -> None:
         """Make safe what has arrived, and note it then."""
-        mark, have = download.file.begin_sync(), RangeSet(download.plan.have)
+        download.check()
+        mark, leaves = download.file.begin_sync(), download.checking.leaves
+        notes = (
+            RangeSet(download.plan.have),
+            RangeSet(leaves.verified if leaves is not None else ()),
+            len(download.wrong),
+        )
         at = max(self.net.clock.now, download.file.disk.free_at)
-        self.net.clock.at(at, self._kept, download, download.runs, mark, have)
+        self.net.clock.at(at, self._kept, download, download.runs, mark, *notes)
 
-    def _kept(self, download: Download, run: int, mark: int, have: RangeSet) -> None:
+    def _kept(self, download: Download, run: int, mark: int, have: RangeSet, right: RangeSet, wrong: int) -> None:
         if download.runs == run and download.state == "transferring":
             download.file.end_sync(mark)
-            download.noted = have
-            if have.total == download.hit.size:
+            for span in download.wrong[wrong:]:
+                have.remove(span.start, span.stop)
+            download.noted, download.noted_right = have, right
+            if have.total == download.hit.size and download.is_whole:
                 self._verify(download)
 
     def went_down(self, node: LabNode, is_power_failure: bool | None) -> None:
@@ -143,6 +168,7 @@ class Downloads:
             if is_power_failure is None:
                 download.file.end_sync(download.file.begin_sync())
                 download.noted = RangeSet(download.plan.have)
+                download.noted_right = RangeSet(download.checking.leaves.verified if download.checking.leaves else ())
             else:
                 download.file.crash(is_power_failure=is_power_failure)
             download.error = "the node went away"
@@ -155,8 +181,10 @@ class Downloads:
         """A node runs again: its downloads go on with what they had noted."""
         self._pending.pop(node.name, None)
         for download in self._of(node):
-            download.plan = Plan(download.hit.size, PIECE, download.noted)
-            download.book = _book_of(download.hit)
+            self._check_notes(download)
+            download.plan = Plan(download.hit.size, node_size_for(download.hit.size), download.noted)
+            download.book = download.checking.book = _book_of(download.hit)
+            download.checking.begin(download.plan, RangeSet(download.noted_right))
             download.contributors = {_BEFORE} if download.noted.total else set()
             self._sweep(download, download.runs)
 
@@ -194,7 +222,8 @@ class Downloads:
         now = self.net.clock.now
         if download.plan.is_complete:
             self.keep(download)
-            return
+            if download.is_whole:
+                return
         for other, source in self._waiting(download.node).expire(now):
             if source.phase is Phase.PUSHING:
                 other.book.rest(source, now, DropReason.PUSH_UNANSWERED)
@@ -205,7 +234,7 @@ class Downloads:
         ready = [] if download.error else download.book.ready(now)
         for source in ready[: MAX_SOURCES - download.book.busy()]:
             self._reach(download, source, now)
-        if not download.book.usable():
+        if not download.book.usable() and not download.checking.doubt_tree():
             self._end(download, "failed", "no source is left")
             return
         self.net.clock.after(SWEEP_S, self._sweep, download, run)
@@ -265,14 +294,22 @@ class Downloads:
     def _verify(self, download: Download) -> None:
         """The whole file is there: right by its SHA-1, or it begins anew."""
         if hashlib.sha1(download.file.content).digest() != download.sha1:
+            checking = download.checking
+            if checking.leaves is not None and not checking.has_rechecked:
+                # The disk may have lost leaves that had been found right: look at all of them once more.
+                checking.has_rechecked = True
+                checking.leaves.forget()
+                self._sweep(download, download.runs)
+                return
+            checking.doubt_tree()
             culprits = download.contributors
             if len(culprits) == 1:
                 source = download.book.get(next(iter(culprits)))
                 if source is not None:
                     download.book.drop(source, DropReason.SOURCE_CORRUPT)
-            download.plan = Plan(download.hit.size, PIECE)
+            download.plan = Plan(download.hit.size, node_size_for(download.hit.size))
             download.contributors = set()
-            download.noted = RangeSet()
+            download.noted, download.noted_right = RangeSet(), RangeSet()
             download.runs += 1
             self.net.clock.after(SWEEP_S, self._sweep, download, download.runs)
             return
@@ -301,106 +338,3 @@ def _book_of(hit: Hit) -> SourceBook:
     for source in hit.sources:
         book.add(source.address, source.servent_id, source.index, source.name, source.needs_push)
     return book
-
-
-class Fetching:
-    """One connection to one source."""
-
-    def __init__(self, downloads: Downloads, download: Download, source: Source, end: End) -> None:
-        self._downloads = downloads
-        self._net = downloads.net
-        self._download = download
-        self._source = source
-        self._reader = HeadReader()
-        self._plan = download.plan
-        self._asked: Span | None = None
-        self._left = 0
-        end.talk = self
-
-    @property
-    def _is_wanted(self) -> bool:
-        return self._download.state == "transferring" and self._download.plan is self._plan
-
-    def ask(self, end: End) -> None:
-        """Request what the planner gives us, or hang up when there is nothing left to do."""
-        if not end.is_open:
-            return
-        download = self._download
-        # An empty file is whole before anything is asked.
-        self._asked = self._plan.ask(self._source.key, PIECE) if self._is_wanted else None
-        if self._asked is None:
-            self._net.disconnect(end, "nothing left")
-            self.closed(end)
-            return
-        path = f"/uri-res/N2R?{sha1_urn(download.sha1)}"
-        fields = [("Host", str(end.peer.node.address)), ("Range", format_range(self._asked))]
-        self._net.transmit(end, format_head(f"GET {path} HTTP/1.1", fields))
-
-    def receive(self, end: End, data: bytes) -> None:
-        """Heads and bodies."""
-        while data and end.is_open:
-            if self._left:
-                data = self._body(end, data)
-                continue
-            try:
-                head = self._reader.feed(data)
-                if head is None:
-                    return
-                data = head.surplus
-                self._head(end, read_response(head))
-            except RemoteViolation as violation:
-                self._hang_up(end, violation.reason)
-
-    def _head(self, end: End, response: ResponseHead) -> None:
-        meaning = judge(response, self._asked, self._download.sha1, self._download.hit.size)
-        if isinstance(meaning, Bytes):
-            self._left = meaning.span.stop - meaning.span.start
-        elif isinstance(meaning, Wait):
-            self._hang_up(end, DropReason.SOURCE_BUSY, float(meaning.seconds))
-        elif isinstance(meaning, Unusable):
-            self._download.book.drop(self._source, meaning.reason)
-            self._hang_up(end, meaning.reason)
-        else:
-            self._download.book.drop(self._source, DropReason.NOT_HERE)
-            self._hang_up(end, DropReason.NOT_HERE)
-
-    def _body(self, end: End, data: bytes) -> bytes:
-        part, rest = data[: self._left], data[self._left :]
-        download, source = self._download, self._source
-        if download.plan is not self._plan:
-            self._hang_up(end, DropReason.SOURCE_BROKE)
-            return b""
-        start, fresh = download.plan.arrived(source.key, len(part))
-        for number, span in enumerate(fresh):
-            piece = part[span.start - start : span.stop - start]
-            if not download.file.write(span.start, piece, self._net.clock.now):
-                for lost in fresh[number:]:
-                    download.plan.discard(lost.start, lost.stop)
-                download.error = "disk is full"
-                self._hang_up(end, DropReason.SOURCE_BROKE)
-                return b""
-            download.arrived[span.start : span.stop] = piece
-        self._left -= len(part)
-        download.contributors.add(source.key)
-        download.book.succeeded(source)
-        if not self._left:
-            self._downloads.keep(download)
-            # What a slow disk has not taken yet holds up the source, too.
-            self._net.clock.at(max(self._net.clock.now, download.file.disk.free_at), self._next, end)
-        return rest
-
-    def _next(self, end: End) -> None:
-        if end.is_open:
-            self.ask(end)
-
-    def _hang_up(self, end: End, reason: DropReason, wait_s: float | None = None) -> None:
-        self._download.book.rest(self._source, self._net.clock.now, reason, wait_s)
-        self._net.disconnect(end, reason.value)
-        self.closed(end)
-
-    def closed(self, end: End) -> None:
-        """What it was to fetch is free again."""
-        self._plan.give_back(self._source.key)
-        self._left = 0
-        if self._source.phase is Phase.CONNECTED:
-            self._download.book.rest(self._source, self._net.clock.now, DropReason.SOURCE_BROKE)

@@ -6,11 +6,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from gnutella.errors import RemoteViolation
+from gnutella.lab.checking import Trees, is_treed, tree_for
 from gnutella.lab.content import content_of
+from gnutella.protocol import thex
 from gnutella.protocol.http import HeadReader, format_status, read_request
 from gnutella.protocol.http_fields import Giv, format_giv
 from gnutella.routing.events import PushReceived
-from gnutella.transfers.upload import BUSY_RETRY_S, Refusal, SendFile, UploadSlots, answer
+from gnutella.transfers.upload import BUSY_RETRY_S, Refusal, SendFile, SendTree, UploadSlots, answer
 
 if TYPE_CHECKING:
     from gnutella.lab.downloads import Downloads
@@ -43,7 +45,7 @@ class Uploading:
         try:
             head = self._reader.feed(data)
             while head is not None and end.is_open:
-                given = answer(read_request(head), end.node.catalog)
+                given = answer(read_request(head), Trees(end.node.catalog))
                 self._answer(end, given)
                 head = self._reader.feed(head.surplus)
         except RemoteViolation as violation:
@@ -53,6 +55,10 @@ class Uploading:
         net, host = self._net, end.peer.node.address.host
         if isinstance(given, Refusal):
             net.transmit(end, format_status(given.status, [("Content-Length", "0"), *given.extra]))
+        elif isinstance(given, SendTree) and is_treed(given.file.size):
+            body = thex.serialise(tree_for(given.file.name, given.file.size))
+            fields = [("Content-Type", thex.CONTENT_TYPE), ("Content-Length", str(len(body)))]
+            net.transmit(end, format_status(200, fields) + body)
         elif not isinstance(given, SendFile):
             net.transmit(end, format_status(404, [("Content-Length", "0")]))
         elif not self._has_slot and self._slots.take(host) is not None:

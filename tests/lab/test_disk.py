@@ -12,6 +12,7 @@ from gnutella.lab.downloads import Download, Downloads
 from gnutella.lab.node import LabNode
 from gnutella.lab.runner import build, run
 from gnutella.lab.scenario import load
+from gnutella.reasons import DropReason
 from gnutella.transfers.ranges import RangeSet
 
 SCENARIO = Path(__file__).parent.parent / "scenarios" / "disk.toml"
@@ -120,7 +121,10 @@ def test_a_byte_that_rots_on_disk_is_found_by_the_hash() -> None:
     download.file.content[start] ^= 1
     outcome = begun.finish()
     assert download.state == "done" and outcome.failures == []
-    assert download.runs == 3, "two restarts of the node, and one of the download"
+    assert download.runs == 2, "two restarts of the node, none of the download: the tree says which leaf it is"
+    assert [span.start <= start < span.stop for span in download.wrong] == [True]
+    # Nobody is blamed for what was there before the restart.
+    assert not any(source.reason is DropReason.SOURCE_CORRUPT for source in download.book)
 
 
 def test_calling_torn_bytes_done_breaks_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
