@@ -154,9 +154,7 @@ def random_tables(rng: Random) -> Tables:
         },
         "topology": topology,
         "content": {"files": 1 + chance.below(rng, 12), "copies": chance.below(rng, 60)},
-        "node": [{"name": f"n{number}", "files": _files(rng)} for number in range(chance.below(rng, nodes))]
-        if kind != "two_tier"
-        else [],
+        "node": [_node(rng, number) for number in range(chance.below(rng, nodes))] if kind != "two_tier" else [],
         "action": sorted(
             (_action(rng, nodes) for _ in range(1 + chance.below(rng, MAX_ACTIONS))), key=lambda action: action["at_s"]
         ),
@@ -174,6 +172,15 @@ def _network(rng: Random) -> Tables:
     if rng.random() < 0.3:
         network["handshake"] = "full"
     return network
+
+
+def _node(rng: Random, number: int) -> Tables:
+    node: Tables = {"name": f"n{number}", "files": _files(rng)}
+    if rng.random() < 0.1:
+        node["size"] = 300_000  # more than one leaf
+    if rng.random() < 0.1:
+        node["nat"] = chance.pick(rng, ("home", "office"))
+    return node
 
 
 def _files(rng: Random) -> list[str]:
@@ -211,6 +218,7 @@ def _action(rng: Random, nodes: int) -> Tables:
             "kind": chance.pick(rng, ("break", "stall", "corrupt", "cut")),
             "at_byte": chance.below(rng, 2000),
             "seconds": float(chance.below(rng, 20)),
+            "on": chance.pick(rng, ("link", "link", "transfer")),
         },
         {"do": "disk", "node": one, "room_kib": chance.below(rng, 40), "kib_s": float(chance.below(rng, 20))},
         {"do": "disk", "node": one},

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import html
 import io
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from gnutella.errors import UserError
 from gnutella.lab import report
-from gnutella.lab.life import Life
 from gnutella.lab.outcome import Outcome, load_by_node
 from gnutella.lab.runner import Run
 from gnutella.lab.scenario import Scenario
+from gnutella.lab.spread import MAX_NAMED, SCRIPT, STYLE, nearest, rings, spread
 
-#: A drawn overlay with more nodes is a black disc.
-MAX_DRAWN = 400
-#: Frames of a query's spread.
-FRAMES = 8
+#: A drawn overlay with more nodes is a grey disc, and a page of many megabytes.
+MAX_DRAWN = 2000
 _STYLE = (
     "body{font:15px sans-serif;max-width:70em;margin:2em auto;padding:0 1em}"
-    "td,th{padding:.1em .6em;text-align:right}svg{max-width:100%}"
+    "td,th{padding:.1em .6em;text-align:right}svg{max-width:100%;height:auto}pre{overflow-x:auto}" + STYLE
 )
 
 Draw = Callable[[Any], None]
@@ -35,21 +32,18 @@ def run_page(run: Run, outcome: Outcome) -> str:
         ("Time to the first hit", _figure(lambda axes: _cumulative(axes, latencies))),
         (
             "Nodes by hops from the asker",
-            _figure(lambda axes: _bars(axes, list(enumerate(totals["nodes_by_hops"])), "hops")),
+            _figure(lambda axes: _bars(axes, list(enumerate(totals["nodes_by_hops"], 1)), "hops")),
         ),
         ("Messages received, by kind", _figure(lambda axes: _bars(axes, list(totals["messages_by_kind"].items()), ""))),
         ("Recall against cost", _figure(lambda axes: _cost(axes, rows))),
         (f"Load by node (Gini {totals['load_gini']:.3f})", _figure(lambda axes: _lorenz(axes, load_by_node(run.net)))),
     ]
     if len(run.net.nodes) <= MAX_DRAWN:
-        places = circle(len(run.net.nodes))
-        pictures.append(
-            ("The overlay at the end", _figure(lambda axes: _overlay(axes, run, places, None, 0), square=True))
-        )
-        lives = [life for quest in run.quests for life in quest.lives if len(life.came)]
+        pictures.append(("The overlay at the end, darker where more messages came", _overlay(run)))
+        lives = [life for quest in run.quests for life in quest.lives if len(life.came) and life.origin >= 0]
         if lives:
             widest = max(lives, key=lambda life: life.reached)
-            pictures.append((f"How the query {widest.text!r} spread, hop by hop", _spread(run, widest, places)))
+            pictures.append((f"How the query {widest.text!r} spread, hop by hop", spread(run.net, widest)))
     title = outcome.scenario.name or "A run of the lab"
     about = f"<p>{html.escape(outcome.scenario.about)}</p>" if outcome.scenario.about else ""
     return _page(title, about + f"<pre>{html.escape(report.text(outcome, 100))}</pre>", pictures)
@@ -70,16 +64,12 @@ def compare_page(scenario: Scenario, rows: Sequence[dict[str, Any]]) -> str:
     return _page(scenario.name or "Ways to search", f"{network}<table><tr>{heads}</tr>{cells}</table>", pictures)
 
 
-def circle(nodes: int) -> list[tuple[float, float]]:
-    """Places of the nodes on a circle."""
-    return [(math.cos(2 * math.pi * n / nodes), math.sin(2 * math.pi * n / nodes)) for n in range(nodes)]
-
-
 def _page(title: str, top: str, pictures: Sequence[tuple[str, str]]) -> str:
+    script = f"<script>{SCRIPT}</script>" if any('class="spread"' in picture for _, picture in pictures) else ""
     body = "".join(f"<h2>{html.escape(name)}</h2>{picture}" for name, picture in pictures)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title><style>{_STYLE}</style>'
-        f"<h1>{html.escape(title)}</h1>{top}{body}</html>\n"
+        f'<meta name="viewport" content="width=device-width"><h1>{html.escape(title)}</h1>{top}{body}{script}</html>\n'
     )
 
 
@@ -96,11 +86,9 @@ def _pyplot() -> Any:
     return pyplot
 
 
-def _figure(draw: Draw, *, square: bool = False, columns: int = 1) -> str:
+def _figure(draw: Draw, *, square: bool = False) -> str:
     pyplot = _pyplot()
-    figure, axes = pyplot.subplots(
-        1, columns, figsize=(7, 7) if square else (3 * columns, 3.2) if columns > 1 else (7, 3.2)
-    )
+    figure, axes = pyplot.subplots(figsize=(9, 8) if square else (7, 3.2))
     draw(axes)
     figure.tight_layout()
     target = io.StringIO()
@@ -135,36 +123,37 @@ def _lorenz(axes: Any, load: Sequence[int]) -> None:
     axes.set(xlabel="share of nodes", ylabel="share of load")
 
 
-def _overlay(axes: Any, run: Run, places: Sequence[tuple[float, float]], life: Life | None, hops: int) -> None:
-    for end in run.net.ends():
-        one, other = places[end.node.number], places[end.peer.node.number]
-        if end.id < end.peer.id:
-            axes.plot([one[0], other[0]], [one[1], other[1]], color="0.85", linewidth=0.6, zorder=1)
-    colours = ["0.6" if life is None else _colour(life, number, hops) for number in range(len(places))]
-    axes.scatter([x for x, _ in places], [y for _, y in places], c=colours, s=max(4, 900 // len(places)), zorder=2)
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-
-
-def _colour(life: Life, number: int, hops: int) -> str:
-    if number == life.origin:
-        return "tab:red"
-    head = life.heads[number] if number < len(life.heads) else 0
-    if not head or (head & 0xFF) > hops:
-        return "0.9"
-    return "tab:orange" if (head & 0xFF) == hops else "tab:blue"
-
-
-def _spread(run: Run, life: Life, places: Sequence[tuple[float, float]]) -> str:
-    """A frame for each hop: red asked, orange has just got it, blue had it before."""
-    frames = max(1, min(FRAMES, max((at + 1 for at, count in enumerate(life.by_hops) if count), default=1)))
+def _overlay(run: Run) -> str:
+    """Seen from the node with the most links; a node is as dark as its load."""
+    net = run.net
+    numbers = {(end.node.number, end.peer.node.number) for end in net.ends()}
+    near: dict[int, list[int]] = {}
+    for one, other in sorted(numbers):
+        near.setdefault(one, []).append(other)
+    origin = max(range(len(net.nodes)), key=lambda number: (len(near.get(number, ())), -number))
+    places, load = rings(len(net.nodes), nearest(origin, near)), load_by_node(net)
 
     def draw(axes: Any) -> None:
-        for hops, part in enumerate(axes if frames > 1 else [axes]):
-            _overlay(part, run, places, life, hops)
-            part.set_title(f"hop {hops + 1}", fontsize=8)
+        lines = [(places[one], places[other]) for one, other in sorted(numbers) if one < other]
+        axes.add_collection(
+            _collections().LineCollection(lines, colors="0.75", linewidths=0.9 if len(places) < 200 else 0.2)
+        )
+        size = max(6.0, min(90.0, 9000 / len(places)))
+        shown = axes.scatter(*zip(*places, strict=True), c=load, cmap="viridis_r", s=size, zorder=2)
+        axes.figure.colorbar(shown, ax=axes, shrink=0.6, label="messages received")
+        if len(places) <= MAX_NAMED:
+            for name, place in zip(net.nodes, places, strict=True):
+                axes.annotate(name, place, (4, 3), textcoords="offset points", fontsize=7)
+        axes.set_axis_off()
+        axes.set_aspect("equal")
 
-    return _figure(draw, columns=frames)
+    return _figure(draw, square=True)
+
+
+def _collections() -> Any:
+    from matplotlib import collections
+
+    return collections
 
 
 def _tradeoff(axes: Any, rows: Sequence[dict[str, Any]]) -> None:
