@@ -17,8 +17,8 @@ line and faults that the scenario gives them, by the very code that the virtual 
     latency, jitter, bandwidth, loss    as in virtual time, TCP only; nothing passes the relay by UDP
 
 What real servents cannot do is refused before anything starts, with its line: `disk` (a process has the machine's disk), the
-strategies but flooding, the `ttl` of a query (a servent's searches have the TTL of its setting), `links.kept`.  Two things
-differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that `messages` and
+strategies but flooding and dynamic, the `ttl` of a query (a servent's searches have the TTL of its setting), `links.kept`.
+Two things differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that `messages` and
 `reached` may be fewer; and times are those of a real machine.  The run ends when all that was asked for has come, or its time
 is over.  It needs Linux, whose /proc tells the relay who calls.
 """
@@ -31,6 +31,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, ClassVar
+
+from msgspec import structs
 
 from gnutella.errors import UserError
 from gnutella.lab import chance
@@ -52,6 +54,8 @@ from gnutella.sharing.catalog import Catalog
 WAIT_S = 2.0
 #: Seconds beyond its waiting that a search may take to end.
 PATIENCE_S = 15.0
+#: What real servents do, by their setting dynamic_queries.
+STRATEGIES = ("flooding", "dynamic")
 #: Nodes that a coming node tries before it gives up on a link.
 MAX_TRIES = 10
 #: Files that one node may answer a query with.
@@ -60,9 +64,9 @@ _MAX_ANSWERED = 64
 
 def refusals(scenario: s.Scenario) -> Iterator[Fault]:
     """What of a scenario real servents cannot do, each with its place in the file."""
-    if scenario.strategy != "flooding":
-        what = f"strategy = {scenario.strategy!r} exists in virtual time only: real servents flood"
-        yield Fault(("strategy",), what, "leave it out, or run without --live")
+    if scenario.strategy not in STRATEGIES:
+        what = f"strategy = {scenario.strategy!r} exists in virtual time only"
+        yield Fault(("strategy",), what, f"write one of {', '.join(STRATEGIES)}, or run without --live")
     if scenario.links.kept:
         what = "kept = true is for virtual time: nodes of a live run keep the links that the scenario gives them"
         yield Fault(("links", "kept"), what, "give a topology, or run without --live")
@@ -93,7 +97,10 @@ class LiveRun:
         self.scenario = scenario
         self.seed = seed
         self.layout = Layout(scenario, seed)
-        self.net = LiveNet(scenario.routing, self.layout.line(None), directory)
+        is_dynamic = scenario.strategy == "dynamic"
+        # Nothing passes the relay by UDP, so hits go over links, as in virtual time.
+        routing = structs.replace(scenario.routing, dynamic_queries=is_dynamic, oob="off", guess=False)
+        self.net = LiveNet(routing, self.layout.line(None), directory)
         self.up_s = 0.0
         self.failures: list[str] = []
         self.censuses: list[dict[str, Any]] = []
