@@ -18,9 +18,9 @@ line and faults that the scenario gives them, by the very code that the virtual 
 
 What real servents cannot do is refused before anything starts, with its line: `disk` (a process has the machine's disk), the
 strategies but flooding and dynamic, the `ttl` of a query (a servent's searches have the TTL of its setting), `links.kept`.
-Two things differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that `messages` and
-`reached` may be fewer; and times are those of a real machine.  The run ends when all that was asked for has come, or its time
-is over.  It needs Linux, whose /proc tells the relay who calls.
+Two things differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that
+`messages` and `reached` may be fewer; and times are those of a real machine.  The run ends when all that was asked for has
+come, or its time is over.  It needs Linux, whose /proc tells the relay who calls.
 """
 
 from __future__ import annotations
