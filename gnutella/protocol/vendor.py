@@ -151,6 +151,11 @@ class PushProxyRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class PushProxyCancel:
+    """GTKG/21: pass on pushes for me no more; gtk-gnutella's has a GUID of zeros."""
+
+
+@dataclass(frozen=True, slots=True)
 class PushProxyAck:
     """LIME/22: agreed; reach me there."""
 
@@ -203,6 +208,7 @@ Body = (
     | OobAck
     | OobProxyVeto
     | PushProxyRequest
+    | PushProxyCancel
     | PushProxyAck
     | HeadPing
     | HeadPong
@@ -296,6 +302,7 @@ KNOWN: dict[tuple[bytes, int], Known] = {
     (b"BEAR", 11): Known("Query Status Request", (1,), lambda v, d: QueryStatusRequest(), "how many results so far"),
     (b"BEAR", 12): Known("Query Status", (1,), lambda v, d: QueryStatus(_u16(d)), "results kept, FFFF ends"),
     (b"GTKG", 7): Known("UDP Connect Back", (1, 2), _udp_back, "asks for a UDP ping"),
+    (b"GTKG", 21): Known("Push Proxy Cancel", (1,), lambda v, d: PushProxyCancel(), "pass on no more pushes for me"),
     (b"LIME", 7): Known(
         "TCP Connect Back Redirect", (1,), lambda v, d: ConnectBackRedirect(_address(d)), "dial somebody else"
     ),

@@ -1,4 +1,4 @@
-"""Push proxies: who passes pushes on to us, and to whom we do (LIME/21 and 22; digest 2.9, 9.7).
+"""Push proxies: who passes pushes on to us, and to whom we do (LIME/21 and 22, GTKG/21; digest 2.9, 9.7).
 
 A servent that nobody can connect to asks some ultrapeers, and names those that agree in its hits: a downloader asks them
 directly, which works where the way back through the overlay is gone.
@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from gnutella.protocol.offer import MAX_OWN_PROXIES
-from gnutella.protocol.vendor import Body, PushProxyAck, PushProxyRequest
+from gnutella.protocol.vendor import Body, PushProxyAck, PushProxyCancel, PushProxyRequest
 from gnutella.reasons import DropReason
 from gnutella.routing.answers import Self
 from gnutella.routing.link import Link
@@ -53,6 +53,7 @@ class PushProxies:
         self._asked: dict[LinkId, float] = {}
         self._ours: dict[LinkId, Address] = {}
         signals.read(b"LIME", 21, 2, self._requested)
+        signals.read(b"GTKG", 21, 1, self._cancelled)
         signals.read(b"LIME", 22, 2, self._acknowledged)
         board.on_removed.append(self._removed)
 
@@ -70,10 +71,20 @@ class PushProxies:
             board.drop(link, DropReason.PROXY_REFUSED, guid.hex())
             return
         if link.proxied_id is not None:
-            board.proxied.pop(link.proxied_id, None)
+            self._forget(link)
         link.proxied_id = guid
         board.proxied[guid] = link.id
         self._signals.tell(link, PushProxyAck(own), guid)
+
+    def _cancelled(self, link: Link, guid: Guid, body: Body, now: float) -> None:
+        """A peer can be reached by now.  Which servent it is, its link says."""
+        assert isinstance(body, PushProxyCancel)
+        self._forget(link)
+
+    def _forget(self, link: Link) -> None:
+        if link.proxied_id is not None and self._board.proxied.get(link.proxied_id) == link.id:
+            del self._board.proxied[link.proxied_id]
+        link.proxied_id = None
 
     # -- ours ----------------------------------------------------------------------------------------------------------
 
@@ -81,6 +92,7 @@ class PushProxies:
         """Ask as many as are wanted."""
         state, board = self._state, self._board
         if not (state.is_firewalled or (board.is_leaf and not self._reach.tcp)):
+            self._give_up()
             return
         wanted = MAX_ASKED - len(self._ours) - sum(until > now for until in self._asked.values())
         for link in list(board.links.values()) if wanted > 0 else ():
@@ -90,6 +102,17 @@ class PushProxies:
             if self._signals.tell(link, PushProxyRequest(), board.servent_id):
                 self._asked[link.id] = now + ANSWER_S
                 wanted -= 1
+
+    def _give_up(self) -> None:
+        """Others can reach us: nobody need pass on anything."""
+        if not self._ours:
+            return
+        given_up, self._ours = list(self._ours), {}
+        self._asked.clear()
+        self._set()
+        for link_id in given_up:
+            if (link := self._board.links.get(link_id)) is not None:
+                self._signals.tell(link, PushProxyCancel(), self._board.servent_id)
 
     def _acknowledged(self, link: Link, guid: Guid, body: Body, now: float) -> None:
         """An ultrapeer agrees."""
@@ -104,8 +127,7 @@ class PushProxies:
             self._set()
 
     def _removed(self, link: Link) -> None:
-        if link.proxied_id is not None and self._board.proxied.get(link.proxied_id) == link.id:
-            del self._board.proxied[link.proxied_id]
+        self._forget(link)
         self._asked.pop(link.id, None)
         if self._ours.pop(link.id, None) is not None:
             self._set()

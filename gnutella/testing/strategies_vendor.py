@@ -39,6 +39,7 @@ def bodies() -> st.SearchStrategy[Body]:
         st.builds(vendor.OobAck, _BYTE, st.binary(min_size=1, max_size=16)),
         st.builds(vendor.OobProxyVeto, _BYTE),
         st.just(vendor.PushProxyRequest()),
+        st.just(vendor.PushProxyCancel()),
         st.builds(vendor.PushProxyAck, addresses()),
         st.builds(vendor.HeadPing, st.integers(0, 15), _SHA1_URNS, st.none()),
         st.builds(vendor.HeadPing, st.integers(16, 31), _SHA1_URNS, guids().map(lambda g: Ggep.of({"PUSH": g}))),

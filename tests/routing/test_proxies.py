@@ -6,7 +6,7 @@ import pytest
 
 from gnutella.protocol.kinds import PUSH, QUERY_HIT
 from gnutella.protocol.message import Push, QueryHit, encode
-from gnutella.protocol.vendor import PushProxyAck, PushProxyRequest
+from gnutella.protocol.vendor import PushProxyAck, PushProxyCancel, PushProxyRequest
 from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
 from gnutella.routing.proxies import AGAIN_S, ANSWER_S, MAX_ASKED
@@ -97,6 +97,16 @@ def test_a_leaf_of_ours_is_nobodys_proxy() -> None:
     assert router._board.proxied == {}
 
 
+def test_who_can_be_reached_by_now_is_pushed_no_more() -> None:
+    router = proxy()
+    request(router, LEAF)
+    router.receive(LEAF, wire(PushProxyCancel(), Guid(bytes(16))), 2.0)
+    assert router._board.proxied == {}
+    assert router.pass_on_push(Push(SERVENT, 0, PUSHER), 3.0) == (False, [])
+    router.receive(LEAF, wire(PushProxyCancel()), 4.0)
+    assert request(router, LEAF) == [PushProxyAck(OWN_ADDRESS)], "it may ask again"
+
+
 # -- our own -----------------------------------------------------------------------------------------------------------
 
 
@@ -146,6 +156,19 @@ def test_hits_name_the_proxies_as_long_as_their_links_last() -> None:
     assert hit(3).push_proxies == (Address("10.1.1.2", 7001),)
     router.self.is_firewalled = False
     assert hit(4).push_proxies == (), "nobody needs them"
+
+
+def test_proxies_that_are_not_needed_any_more_are_told_so() -> None:
+    router = firewalled()
+    router.tick(1.0)
+    ack(router, LinkId(0), Address("10.1.1.1", 7000))
+    router.self.is_firewalled = False
+    actions = router.tick(3.0)
+    assert told(actions) == {LinkId(0): [PushProxyCancel()]}
+    assert router.self.push_proxies == ()
+    assert told(router.tick(4.0)) == {}
+    router.self.is_firewalled = True
+    assert told(router.tick(5.0)) == {LinkId(0): [PushProxyRequest()]}
 
 
 def test_a_proxy_is_where_its_link_leads_whatever_it_says() -> None:
