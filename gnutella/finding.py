@@ -35,6 +35,7 @@ def bootstrap_of(node: Node) -> Bootstrap:
         rng=node.rng,
         learned=learned,
         told=told,
+        is_blocked=node.safety.gate.is_listed,
         count_drop=node.router.count_drop,
         is_relay=lambda: not node.router.is_leaf,
         was_reached=lambda: node.standing.tcp is True,

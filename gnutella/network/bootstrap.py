@@ -58,6 +58,7 @@ class Parts:
     rng: Chance
     learned: Callable[[Sequence[Address], bool], None]
     told: Callable[[str, int, str], None]
+    is_blocked: Callable[[str], bool]
     count_drop: Callable[[DropReason], None]
     is_relay: Callable[[], bool]
     was_reached: Callable[[], bool]
@@ -93,6 +94,7 @@ class Bootstrap:
             self._own_address_for,
             lambda hosts: parts.learned(hosts, True),
             parts.told,
+            parts.is_blocked,
             parts.count_drop,
             parts.user_agent,
         )

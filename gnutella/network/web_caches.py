@@ -42,6 +42,7 @@ class Surroundings:
     own_address: Callable[[str], Address | None]
     learned: Callable[[Sequence[Address]], None]
     told: Callable[[str, int, str], None]
+    is_blocked: Callable[[str], bool]
     count_drop: Callable[[DropReason], None]
     user_agent: str
 
@@ -131,6 +132,8 @@ class WebCacheClient:
         """The answer; None when there is nothing that this cache may be told."""
         host = urlsplit(task.url).hostname or ""
         ip = await resolve(self._reactor, host, allow_private=task.may_be_private)
+        if self._around.is_blocked(ip):
+            raise Refused(DropReason.BLOCKED, f"{ip} is on a blocklist")
         if task.is_update:
             own = self._around.own_address(ip)
             if own is None:

@@ -201,6 +201,17 @@ async def test_in_the_public_network_no_name_leads_to_a_private_address(reactor:
 
 
 @async_test()
+async def test_a_cache_on_a_blocklist_is_not_asked(
+    reactor: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gnutella.network.gate.Gate.is_listed", lambda gate, host: host == "127.0.0.1")
+    async with server(reactor, page(b"80.1.2.3:6346\n")) as (url, heard):
+        async with started(node(tmp_path / "a", reactor, url)) as (a,):
+            await until(reactor, lambda: a.router.counters.drops[DropReason.BLOCKED] >= 1)
+            assert heard.heard == [] and a.face.web_caches()[0]["failures"] == 1
+
+
+@async_test()
 async def test_a_server_that_says_nothing_is_given_up(reactor: Any) -> None:
     async with server(reactor, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff", closes=False) as (
         url,
