@@ -12,6 +12,8 @@ Guid = NewType("Guid", bytes)
 LinkId = NewType("LinkId", int)
 
 DEFAULT_PORT = 6346
+#: What servents without IPv4 say in the field for it (protocol digest 2.3).
+_NO_HOST = "127.0.0.0"
 
 
 class Address(NamedTuple):
@@ -62,8 +64,10 @@ def _is_plausible_host(host: str, allow_private: bool) -> bool:
         ip = ipaddress.ip_address(host)
     except ValueError:
         return False
-    if ip.is_unspecified or ip.is_multicast:
+    if ip.is_unspecified or ip.is_multicast or host == _NO_HOST:
         return False
+    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
+        return False  # an IPv4 address in disguise, that rules for IPv4 would not see
     if ip.is_loopback or ip.is_private or ip.is_link_local:
         return allow_private and ip != ipaddress.ip_address("255.255.255.255")
     return not ip.is_reserved

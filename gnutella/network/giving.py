@@ -111,7 +111,7 @@ class Givings:
         source = ticket.source
         assert source.servent_id is not None
         ticket.way = "overlay"
-        return self._send_push(Push(source.servent_id, source.index or 0, self._own_address()))
+        return self._send_push(Push.make(source.servent_id, source.index or 0, self._own_address()))
 
     def withdraw(self, source: Source) -> None:
         """Wait for that source no longer."""

@@ -39,6 +39,21 @@ def ipv4_bytes(host: str) -> bytes:
         raise LocalMisuse(f"{host!r} is no IP address") from error
 
 
+def sender_of(ip: bytes, port: int, six: bytes | None) -> Address:
+    """Where the sender of a pong, hit or push is, by its IPv4 field and its GGEP `6`: that one where the field says NO_IPV4."""
+    return (ip == NO_IPV4 and ipv6_of(six, port)) or Address(ipv4_text(ip), port)
+
+
+def ipv6_of(six: bytes | None, port: int) -> Address | None:
+    """The address of a GGEP `6`; None for one that has none, as in a ping, where it only says that IPv6 is spoken."""
+    return Address(str(ipaddress.IPv6Address(six)), port) if six is not None and len(six) == 16 else None
+
+
+def ipv6_value(host: str) -> bytes:
+    """The value of a GGEP `6`; the scope of a link-local address stays here."""
+    return ipaddress.IPv6Address(host.partition("%")[0]).packed
+
+
 def decode_hosts(raw: bytes, limit: int = MAX_HOSTS) -> tuple[Address, ...]:
     """The first `limit` entries of an IPv4 host vector; BAD_GGEP when it is no whole number of entries."""
     if len(raw) % 6:
@@ -60,4 +75,4 @@ def encode_hosts(hosts: Iterable[Address]) -> bytes:
 
 def encode_hosts6(hosts: Iterable[Address]) -> bytes:
     """An IPv6 host vector of the IPv6 hosts among `hosts`."""
-    return b"".join(_ENTRY6.pack(ipaddress.IPv6Address(host).packed, port) for host, port in hosts if ":" in host)
+    return b"".join(_ENTRY6.pack(ipv6_value(host), port) for host, port in hosts if ":" in host)

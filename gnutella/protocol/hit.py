@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gnutella.errors import RemoteViolation
-from gnutella.protocol.addresses import decode_hosts, decode_hosts6, ipv4_bytes, ipv4_text
+from gnutella.protocol.addresses import decode_hosts, decode_hosts6, ipv4_bytes, ipv4_text, ipv6_of, sender_of
 from gnutella.protocol.ggep import MAGIC, MAX_LE_BYTES, Ggep, le_encode
 from gnutella.protocol.kinds import QUERY_HIT
 from gnutella.protocol.query import ggep_hashes
@@ -147,9 +147,8 @@ class QueryHit:
 
     @property
     def ipv6(self) -> Address | None:
-        """The sender's IPv6 address (GGEP 6)."""
-        raw = self.ggep.get("6") if self.ggep is not None else None
-        return Address(decode_hosts6(raw + b"\0\0")[0].host, self.address.port) if raw and len(raw) == 16 else None
+        """The sender's IPv6 address (GGEP 6), also where `address` is an IPv4 one."""
+        return ipv6_of(self.ggep.get("6") if self.ggep is not None else None, self.address.port)
 
     @property
     def reads_tls(self) -> bool:
@@ -215,9 +214,10 @@ class QueryHit:
         address = Address(ipv4_text(ip), port)
         if pos == stop:
             return QueryHit(address, speed, tuple(records), b"", servent_id)
-        return QueryHit(
-            address, speed, tuple(records), payload[pos : pos + 4], servent_id, *_decode_trailer(payload, pos, stop)
-        )
+        trailer = _decode_trailer(payload, pos, stop)
+        if (ggep := trailer[4]) is not None:
+            address = sender_of(ip, port, ggep.get("6"))
+        return QueryHit(address, speed, tuple(records), payload[pos : pos + 4], servent_id, *trailer)
 
 
 def _hosts(ggep: Ggep | None, key: str, limit: int) -> tuple[Address, ...]:

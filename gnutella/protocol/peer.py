@@ -25,7 +25,9 @@ LEGACY_DEGREE = 8
 LEGACY_MAX_TTL = 7
 
 #: Under which names servents tell where they listen; LimeWire's first.
-LISTEN_NAMES = ("Listen-IP", "X-My-Address", "Node", "X-Listen-IP", "X-Node")
+LISTEN_NAMES = ("Listen-IP", "X-My-Address", "Node", "X-Listen-IP", "X-Node", "Node-IPv6", "X-Node-IPv6")
+#: What X-Features says of a servent with both families [gtk-gnutella; digest 11.2]; IP/6.4 is one with IPv6 alone.
+IPV6_BOTH = "IP/6.0"
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4})?")
 _GUID = re.compile(r"[0-9A-Fa-f]{32}\Z")
 
@@ -50,6 +52,9 @@ class Offer:
     try_ultrapeers: tuple[Address, ...] = ()
     query_routing: bool = True
     ultrapeer_needed: bool | None = None
+    #: Our IPv6 address beside an IPv4 one, and whether we speak IPv6 at all.
+    listen6: Address | None = None
+    speaks_ipv6: bool = False
     crawler_peers: tuple[Address, ...] = ()
     crawler_leaves: tuple[Address, ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
@@ -75,11 +80,19 @@ class Offer:
             fields += [("X-Query-Routing", "0.1"), ("X-Ultrapeer-Query-Routing", "0.1")]
         if self.servent_id is not None:
             fields.append(("GUID", self.servent_id.hex()))
-        if self.tls:
-            fields.append(("X-Features", "tls/1.0"))
+        if self.listen6 is not None:
+            fields.append(("Node-IPv6", str(self.listen6)))
+        if features := self._features():
+            fields.append(("X-Features", ", ".join(features)))
         if self.accepts_deflate:
             fields.append(("Accept-Encoding", "deflate"))  # exactly this: LimeWire does not trim a list
         return [*fields, *self.extra]
+
+    def _features(self) -> list[str]:
+        features = ["tls/1.0"] if self.tls else []
+        if self.speaks_ipv6:
+            features.append(IPV6_BOTH)
+        return features
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +104,8 @@ class Peer:
     is_ultrapeer: bool | None
     ultrapeer_needed: bool | None
     listen: Address | None
+    #: Where it listens for IPv6 (Node-IPv6); `listen` too when it says no other place.
+    listen6: Address | None
     remote_ip: str | None
     degree: int
     max_ttl: int
@@ -124,6 +139,7 @@ def read_peer(headers: Headers, version: str) -> Peer:
         is_ultrapeer=_claim(headers, "X-Ultrapeer"),
         ultrapeer_needed=_claim(headers, "X-Ultrapeer-Needed"),
         listen=_listen(headers),
+        listen6=_listen6(headers),
         remote_ip=_remote_ip(headers),
         degree=_number(headers, "X-Degree", LEGACY_DEGREE, MAX_DEGREE),
         max_ttl=_number(headers, "X-Max-TTL", LEGACY_MAX_TTL, MAX_PEER_TTL),
@@ -180,8 +196,17 @@ def _listen(headers: Headers) -> Address | None:
     return None
 
 
+def _listen6(headers: Headers) -> Address | None:
+    address = _literal_address(headers.get("Node-IPv6") or headers.get("X-Node-IPv6"))
+    return address if address is not None and ":" in address.host else None
+
+
 def _remote_ip(headers: Headers) -> str | None:
-    address = _literal_address(headers.get("Remote-IP") or headers.get("X-Remote-IP"))
+    """An IP, of IPv6 mostly without brackets [gtk-gnutella], or IP:port [Shareaza]."""
+    text = headers.get("Remote-IP") or headers.get("X-Remote-IP")
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"
+    address = _literal_address(text)
     return None if address is None else address.host
 
 

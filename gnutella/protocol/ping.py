@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gnutella.errors import RemoteViolation
-from gnutella.protocol.addresses import decode_hosts, decode_hosts6, ipv4_bytes, ipv4_text
+from gnutella.protocol.addresses import decode_hosts, decode_hosts6, ipv4_bytes, ipv4_text, ipv6_of, sender_of
 from gnutella.protocol.ggep import Ggep, le_decode
 from gnutella.protocol.kinds import PING, PONG
 from gnutella.reasons import DropReason
@@ -117,11 +117,8 @@ class Pong:
 
     @property
     def ipv6(self) -> Address | None:
-        """The sender's IPv6 address (GGEP 6) with the port of the pong."""
-        raw = self.ggep.get("6") if self.ggep is not None else None
-        if raw is None or len(raw) != 16:
-            return None
-        return Address(decode_hosts6(raw + b"\0\0")[0].host, self.address.port)
+        """The sender's IPv6 address (GGEP 6) with the port of the pong, also where `address` is an IPv4 one."""
+        return ipv6_of(self.ggep.get("6") if self.ggep is not None else None, self.address.port)
 
     @property
     def vendor(self) -> bytes:
@@ -141,10 +138,11 @@ class Pong:
         if size < _PONG.size:
             raise RemoteViolation(DropReason.BAD_PONG, f"{size} bytes")
         port, ip, files, kbytes = _PONG.unpack_from(payload)
-        address = Address(ipv4_text(ip), port)
         if size == _PONG.size:
-            return Pong(address, files, kbytes)
-        return Pong(address, files, kbytes, *decode_extra(payload, _PONG.size, DropReason.BAD_PONG))
+            return Pong(Address(ipv4_text(ip), port), files, kbytes)
+        ggep, trailing = decode_extra(payload, _PONG.size, DropReason.BAD_PONG)
+        address = sender_of(ip, port, ggep.get("6") if ggep is not None else None)
+        return Pong(address, files, kbytes, ggep, trailing)
 
 
 def honest_kbytes(kbytes: int) -> int:

@@ -41,7 +41,7 @@ def read_push(query: str, headers: Headers, *, allow_private: bool) -> Push:
     index = parameters.get("file", "0")
     if not (index.isascii() and index.isdigit() and len(index) <= 10 and int(index) <= _MAX_INDEX):
         raise _broken("no file index")
-    return Push(servent_id, int(index), _node(headers, allow_private=allow_private))
+    return Push.make(servent_id, int(index), _node(headers, allow_private=allow_private))
 
 
 def _servent_id(parameters: dict[str, str]) -> Guid:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gnutella.errors import RemoteViolation
-from gnutella.protocol.addresses import decode_hosts6, ipv4_bytes, ipv4_text
+from gnutella.protocol.addresses import ipv4_bytes, ipv4_text, ipv6_of, ipv6_value, sender_of
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import BYE, HSEP, PUSH, ROUTE_TABLE
 from gnutella.protocol.ping import decode_extra, encode_extra
@@ -53,10 +53,13 @@ class Push:
     @property
     def ipv6(self) -> Address | None:
         """Where to connect over IPv6 (GGEP 6)."""
-        raw = self.ggep.get("6") if self.ggep is not None else None
-        if raw is None or len(raw) != 16:
-            return None
-        return Address(decode_hosts6(raw + b"\0\0")[0].host, self.address.port)
+        return ipv6_of(self.ggep.get("6") if self.ggep is not None else None, self.address.port)
+
+    @staticmethod
+    def make(servent_id: Guid, index: int, address: Address) -> Push:
+        """One of our own; an IPv6 address goes into GGEP 6."""
+        ggep = Ggep.of({"6": ipv6_value(address.host)}) if ":" in address.host else None
+        return Push(servent_id, index, address, ggep)
 
     def encode(self) -> bytes:
         """The payload."""
@@ -72,10 +75,11 @@ class Push:
         servent_id, index, ip, port = _PUSH.unpack_from(payload)
         if not port or not any(ip):
             raise RemoteViolation(DropReason.BAD_PUSH, "no address to connect to")
-        address = Address(ipv4_text(ip), port)
         if size == _PUSH.size:
-            return Push(Guid(servent_id), index, address)
-        return Push(Guid(servent_id), index, address, *decode_extra(payload, _PUSH.size, DropReason.BAD_PUSH))
+            return Push(Guid(servent_id), index, Address(ipv4_text(ip), port))
+        ggep, trailing = decode_extra(payload, _PUSH.size, DropReason.BAD_PUSH)
+        address = sender_of(ip, port, ggep.get("6") if ggep is not None else None)
+        return Push(Guid(servent_id), index, address, ggep, trailing)
 
 
 @dataclass(frozen=True, slots=True)

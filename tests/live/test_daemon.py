@@ -111,7 +111,7 @@ def test_a_second_node_on_the_directory_is_error_73(pair: tuple[Daemon, Daemon])
 
 # -- the command line ------------------------------------------------------------------------------------------------------
 
-HIT = "hit name size urn tth hops vendor magnet sources"
+HIT = "hit name size urn tth hops vendor magnet sources spam spam_reasons likely_spam"
 DOWNLOAD = "id state name size downloaded speed sources eta_s path error"
 CONTRACT = {
     "status": "version servent_id role uptime_s listen links shared reachable ready",
