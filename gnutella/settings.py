@@ -23,6 +23,8 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
 
     #: Ports for links and transfers, as endpoint strings of Twisted; `tcp:0:interface=127.0.0.1` takes a free port.
     listen: tuple[str, ...] = ("tcp:6346",)
+    #: Also listen for IPv6 on the ports of `listen` that name no interface (`tcp:6346`), where the system has it.
+    ipv6: bool = True
     #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
     #: `leaf` links to 3 to 5 ultrapeers only, tells them what its files answer to, and relays nothing; `ultrapeer` relays for

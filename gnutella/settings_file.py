@@ -41,6 +41,7 @@ OPTION_NAMES = {
 RESTART_KEYS = frozenset(
     {
         "network.listen",
+        "network.ipv6",
         "network.connect",
         "network.profile",
         "network.tls",

@@ -63,10 +63,13 @@ class Introductions:
         settings = self._settings
         is_leaf = settings.role == "leaf"
         is_reachable = bool(self._ports.addresses) and not self._own.is_firewalled
+        listen = self._own(link.local_host) if is_reachable else None
         equals, leaves = _reached(links, is_leaf=False), _reached(links, is_leaf=True)
         return Offer(
             user_agent=self._user_agent,
-            listen=self._own(link.local_host) if is_reachable else None,
+            listen=listen,
+            listen6=self._beside(listen),
+            speaks_ipv6=any(":" in address.host for address in self._ports.addresses),
             is_ultrapeer=not is_leaf,
             degree=max(MIN_DEGREE, settings.max_links),
             accepts_deflate=settings.deflate,
@@ -77,6 +80,13 @@ class Introductions:
             crawler_peers=tuple(equals[:MAX_TOLD]),
             crawler_leaves=tuple(leaves[:MAX_TOLD]),
         )
+
+    def _beside(self, listen: Address | None) -> Address | None:
+        """Our IPv6 address beside an IPv4 one of the same reach."""
+        six = self._own.ipv6
+        if listen is None or six is None or ":" in listen.host or is_public(six) is not is_public(listen.host):
+            return None
+        return Address(six, listen.port)
 
     def learn(self, peer: Peer, links: Iterable[Neighbour], now: float) -> None:
         """Keep the hosts that a peer told of."""
@@ -91,7 +101,7 @@ class Introductions:
         own = set(self._ports.addresses)
         if self._own.port is not None:
             own |= {self._own(link.local_host) for link in links}
-            own.add(Address("127.0.0.1", self._own.port))
+            own |= {Address(host, self._own.port) for host in ("127.0.0.1", "::1", self._own.ipv6) if host is not None}
         return own
 
     def _told(self, host: str, equals: list[Address]) -> tuple[Address, ...]:

@@ -114,7 +114,7 @@ class Links:
 
     async def listen(self, option: str = "network.listen") -> None:
         """Open the ports.  UserError (69: a port is in use)."""
-        await self._ports.listen(self._settings.listen, self._port, option)
+        await self._ports.listen(self._settings.listen, self._port, option, both=self._settings.ipv6)
         addresses = self._ports.addresses
         self._own_address.port = addresses[0].port if addresses else None
 
@@ -303,7 +303,11 @@ class Links:
             self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer)
             self.hosts.worked(link.address, now)
         self._introductions.learn(peer, self.roster.open.values(), now)
+        if self._own_address.linked_at(link.local_host):
+            self.router.self.ipv6 = self._own_address.ipv6 or ""
+            self.router.self_changed()
         if self._own_address.report(link.host, peer.remote_ip):
+            self.router.self.ipv6 = self._own_address.ipv6 or ""
             self.router.self_changed()
             self._emit(ReachabilityChanged(self._own_address.external or ""))
         info = link_info(link, peer, we_are_leaf=self.router.is_leaf)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,10 +16,13 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
+from twisted.logger import Logger
 
 from gnutella.errors import UserError
 from gnutella.units import Address
 
+#: Connections that wait to be accepted, as Twisted has it for other ports.
+BACKLOG = 50
 #: What is offered in error messages; plugins may add more kinds.
 KNOWN_KINDS = ("tcp", "tcp6", "unix", "systemd", "ssl", "tls", "onion")
 #: Parsing this one already starts looking for a Tor program, so it is only parsed to be listened on.
@@ -64,17 +68,24 @@ def check_endpoint(reactor: Any, text: str, option: str) -> None:
 class Ports:
     """Ports that belong together."""
 
+    log = Logger()
+
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._ports: list[IListeningPort] = []
 
-    async def listen(self, texts: Iterable[str], factory: IProtocolFactory, option: str) -> None:
-        """Open all of them or, with a UserError, none.  Exit code 69 for a port in use, 77 for one not allowed."""
+    async def listen(self, texts: Iterable[str], factory: IProtocolFactory, option: str, *, both: bool = False) -> None:
+        """Open all of them or, with a UserError, none.  Exit code 69 for a port in use, 77 for one not allowed.
+
+        `both`: a `tcp:` endpoint without an interface means IPv6 as well, where the system has it and the number is free.
+        """
         try:
             for text in texts:
                 endpoint = parse_endpoint(self._reactor, text, option)
                 try:
                     self._ports.append(await endpoint.listen(factory))
+                    if both and text.startswith("tcp:") and ":interface=" not in text:
+                        self._listen_v6(self.addresses[-1].port, factory)
                 except CannotListenError as error:
                     raise _cannot_listen(text, option, error.socketError) from None
                 except OSError as error:
@@ -82,6 +93,20 @@ class Ports:
         except UserError:
             await self.close()
             raise
+
+    def _listen_v6(self, number: int, factory: IProtocolFactory) -> None:
+        """The same number for IPv6 alone: a socket for both could not be told from systems that allow none."""
+        try:
+            with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as opened:
+                opened.setblocking(False)
+                opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+                opened.bind(("::", number))
+                opened.listen(BACKLOG)
+                # It duplicates the descriptor, so ours is closed in any case.
+                self._ports.append(self._reactor.adoptStreamPort(opened.fileno(), socket.AF_INET6, factory))
+        except OSError as error:
+            self.log.info("no IPv6 port {number}: {why!r}; going on with IPv4", number=number, why=str(error))
 
     async def close(self) -> None:
         """Close all; returns when they are closed."""

@@ -138,8 +138,9 @@ class Udp:
 
     def start(self, addresses: Iterable[Address]) -> None:
         """Open a port beside each of these TCP ports, and begin to ask around."""
-        for address in addresses:
-            self._open(address)
+        known = list(addresses)
+        for address in known:
+            self._open(address, only_v6=Address("0.0.0.0", address.port) in known)
         if self._ports:
             self._begin()
         self._ticks.start(TICK_S, now=True).addErrback(self._tick_failed)
@@ -195,9 +196,9 @@ class Udp:
         """IP and number of each open UDP port."""
         return [Address(host.host, host.port) for host in (port.getHost() for port in self._ports)]
 
-    def _open(self, address: Address) -> None:
+    def _open(self, address: Address, *, only_v6: bool) -> None:
         try:
-            port = open_datagram_port(self._reactor, *address, _UdpPort(self._received), MAX_DATAGRAM)
+            port = open_datagram_port(self._reactor, *address, _UdpPort(self._received), MAX_DATAGRAM, only_v6=only_v6)
         except OSError as error:
             self.log.warn("no UDP port {address}: {why!r}; going on without it", address=str(address), why=str(error))
             return
@@ -345,6 +346,9 @@ class Udp:
     def takes_guess(self) -> bool:
         return self._router.self.takes_guess
 
+    def speaks_ipv6(self) -> bool:
+        return any(":" in address.host for address in self.addresses)
+
     def takes_tls(self) -> bool:
         return self._router.self.reads_tls
 
@@ -362,7 +366,7 @@ class Udp:
         own = self._own_address
         if address.port not in own.ports:
             return False
-        if is_loopback(address.host) or address.host == own.external:
+        if is_loopback(address.host) or address.host in (own.external, own.ipv6):
             return True
         now = self._clock()
         if now >= self._own_hosts_until:

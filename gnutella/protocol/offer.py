@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Protocol
 
 from gnutella import VENDOR_CODE
-from gnutella.protocol.addresses import encode_hosts, encode_hosts6
+from gnutella.protocol.addresses import encode_hosts, encode_hosts6, ipv6_value
 from gnutella.protocol.ggep import Ggep, le_encode
 from gnutella.protocol.hit import (
     FIXED_BYTES,
@@ -100,17 +100,18 @@ def hit_payloads(
     push_proxies: Iterable[Address] = (),
     max_bytes: int = MAX_OWN_HIT,
     token: bytes = b"",
+    ipv6: str = "",
 ) -> list[bytes]:
     """Payloads of hits for `files`, each with at most 10 records and about `max_bytes`; none for no files.
 
-    `address` is where peers reach us; an IPv6 one goes into GGEP 6.  `is_busy`: all upload slots are taken.  `token`: what an
-    asker wants to see in each hit that comes out of band (SO).
+    `address` is where peers reach us; an IPv6 one, and `ipv6` where there is one beside it, goes into GGEP 6.  `is_busy`: all
+    upload slots are taken.  `token`: what an asker wants to see in each hit that comes out of band (SO).
     """
     proxies = tuple(push_proxies)[:MAX_OWN_PROXIES]
     flags = needs_push, is_busy, has_uploaded
     # A token is for one asker and query, and not worth keeping.
     make = _empty_hit.__wrapped__ if token else _empty_hit
-    empty = make(address, servent_id, speed_kbit, flags, reads_tls, can_browse, proxies, token)
+    empty = make(address, servent_id, speed_kbit, flags, reads_tls, can_browse, proxies, token, ipv6)
     room = max_bytes - len(empty)
     groups: list[list[bytes]] = []
     left = 0
@@ -146,22 +147,21 @@ def _empty_hit(
     can_browse: bool,
     proxies: tuple[Address, ...],
     token: bytes,
+    ipv6: str,
 ) -> bytes:
     """A hit with everything but records."""
-    ggep = _trailer(address, reads_tls, can_browse, proxies, token)
+    ggep = _trailer(ipv6 or address.host, reads_tls, can_browse, proxies, token)
     return QueryHit(address, speed_kbit, (), VENDOR_CODE, servent_id, *flags, None, ggep).encode()
 
 
-def _trailer(
-    address: Address, reads_tls: bool, can_browse: bool, proxies: tuple[Address, ...], token: bytes
-) -> Ggep | None:
+def _trailer(host: str, reads_tls: bool, can_browse: bool, proxies: tuple[Address, ...], token: bytes) -> Ggep | None:
     values: dict[str, bytes] = {}
     if token:
         values["SO"] = token
     if can_browse:
         values["BH"] = b""
-    if ":" in address.host:
-        values["6"] = encode_hosts6([address])[:16]
+    if ":" in host:
+        values["6"] = ipv6_value(host)
     if reads_tls:
         values["TLS"] = b""
     if packed := encode_hosts(proxies):

@@ -70,8 +70,8 @@ def _node(headers: Headers, *, allow_private: bool) -> Address:
         address = parse_address(headers.get("x-node") or "", None)
     except ValueError:
         raise _broken("X-Node is no address") from None
-    if not is_plausible_peer(address, allow_private=allow_private) or ":" in address.host:
-        raise _broken("nobody can be at X-Node")  # a push has room for IPv4
+    if not is_plausible_peer(address, allow_private=allow_private):
+        raise _broken("nobody can be at X-Node")
     return address
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gnutella import VENDOR_CODE, __version__
+from gnutella.networks import is_public
+from gnutella.protocol.addresses import ipv6_value
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.ggep import Ggep, le_encode
 from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT, encode_header
@@ -54,6 +56,8 @@ class Self:
     can_browse: bool = False
     accepts_links: bool = True
     daily_uptime_s: int | None = None
+    #: Where we are to be reached over IPv6, told beside an IPv4 address.
+    ipv6: str = ""
     push_proxies: tuple[Address, ...] = ()
     slots: tuple[int, int] | None = None
     takes_guess: bool = False
@@ -144,8 +148,14 @@ class Answers:
             push_proxies=state.push_proxies if state.is_firewalled else (),
             max_bytes=max_bytes,
             token=token,
+            ipv6=self._ipv6_beside(address),
         )
         return [encode_header(guid, QUERY_HIT, ttl, 0, len(payload)) + payload for payload in payloads]
+
+    def _ipv6_beside(self, address: Address) -> str:
+        """Our IPv6 address where it is told beside an IPv4 one: nothing private to the public, nor the reverse."""
+        six = self.self.ipv6
+        return six if six and ":" not in address.host and is_public(six) is is_public(address.host) else ""
 
     def send_hits(self, link: Link, messages: Sequence[bytes]) -> None:
         """Send what `hits` made back over the link of the query."""
@@ -175,8 +185,11 @@ class Answers:
             values["GUE"] = GUESS_VERSION
         if self.self.daily_uptime_s is not None:
             values["DU"] = le_encode(self.self.daily_uptime_s)
+        address = self._own_address(local_host)
+        if six := address.host if ":" in address.host else self._ipv6_beside(address):
+            values["6"] = ipv6_value(six)
         files = min(self._library.file_count, 0xFFFFFFFF)
-        return Pong(self._own_address(local_host), files, honest_kbytes(self._library.kbytes), Ggep.of(values))
+        return Pong(address, files, honest_kbytes(self._library.kbytes), Ggep.of(values))
 
 
 def wants_hits_elsewhere(frame: Frame, host: str) -> bool:

@@ -45,7 +45,15 @@ from gnutella.routing.seams import Chance
 from gnutella.routing.seen import Generations
 from gnutella.routing.udp_caches import UdpCaches, parse_cache, parse_phc
 from gnutella.routing.udp_limits import AnswerLimits, source_key
-from gnutella.routing.udp_pongs import ALIVE_TTL, SCP_TLS, SCP_ULTRAPEER, OwnPongs, Servent, wants_guess_hosts
+from gnutella.routing.udp_pongs import (
+    ALIVE_TTL,
+    SCP_IPV6,
+    SCP_TLS,
+    SCP_ULTRAPEER,
+    OwnPongs,
+    Servent,
+    wants_guess_hosts,
+)
 from gnutella.units import Address, Guid, is_plausible_peer
 
 #: Pings of ours whose pongs are welcome, for 1 to 2 minutes.
@@ -340,7 +348,9 @@ class Datagrams:
         values = {"VC": (pong.ggep and pong.ggep.get("VC")) or b""}
         if cache is not None:
             flags = SCP_ULTRAPEER if self._servent.free_slots() is not None else 0
-            values |= {"SCP": bytes((flags | (SCP_TLS if self._servent.takes_tls() else 0),)), "IP": b""}
+            flags |= SCP_TLS if self._servent.takes_tls() else 0
+            flags |= SCP_IPV6 if self._servent.speaks_ipv6() else 0
+            values |= {"SCP": bytes((flags,)), "IP": b""}
         payload = Ping(Ggep.of(values)).encode()
         return encode_header(guid, PING, ALIVE_TTL, 0, len(payload)) + payload
 

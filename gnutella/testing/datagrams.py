@@ -36,6 +36,7 @@ class FakeServent:
     extensions: dict[str, bytes] = field(default_factory=lambda: {"VC": b"PYGN\x01"})
     slots: tuple[int, int] | None = (90, 20)
     tls: bool = True
+    ipv6: bool = False
     guess: bool = True
     hosts: Sequence[Tellable] = ()
 
@@ -44,6 +45,9 @@ class FakeServent:
 
     def free_slots(self) -> tuple[int, int] | None:
         return self.slots
+
+    def speaks_ipv6(self) -> bool:
+        return self.ipv6
 
     def takes_tls(self) -> bool:
         return self.tls

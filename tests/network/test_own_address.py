@@ -79,7 +79,7 @@ def test_belief_changes_when_the_networks_agree_on_another_address() -> None:
 def test_private_reports_and_private_reporters_do_not_count(peer: str, seen: str | None) -> None:
     addresses = own(profile="public")
     addresses.report(peer, seen)
-    assert addresses._votes == {}
+    assert addresses._four._votes == addresses._six._votes == {}
 
 
 def test_a_liar_between_honest_peers_changes_nothing() -> None:
@@ -139,3 +139,50 @@ def test_kinds_of_hosts() -> None:
     ] * 2
     assert [is_public(host) for host in ("24.1.2.3", "10.0.0.1", "127.0.0.1", "x")] == [True, False, False, False]
     assert [plain_host(host) for host in ("::ffff:1.2.3.4", "::1", "1.2.3.4")] == ["1.2.3.4", "::1", "1.2.3.4"]
+
+
+FAR6 = ["2600:1::1", "2601:1::1", "2602:1::1"]
+US6 = "2a00:1:2::7"
+
+
+def test_reports_of_each_family_are_counted_by_themselves() -> None:
+    addresses = own(profile="public")
+    told = [(addresses.report(peer, US), addresses.report(peer6, US6)) for peer, peer6 in zip(FAR, FAR6, strict=True)]
+    assert told == [(False, False), (False, False), (True, True)]
+    assert (addresses.external, addresses.ipv6) == (US, US6)
+    assert addresses("2a00:9::9") == Address(US, 7000), "IPv6 goes beside it"
+    assert addresses("::1") == Address("::1", 7000)
+
+
+def test_ipv6_alone_is_told_as_what_others_see() -> None:
+    addresses = own(profile="public")
+    assert addresses("2a00:9::9") == Address("2a00:9::9", 7000)
+    for peer in FAR6:
+        addresses.report(peer, US6)
+    assert addresses("2a00:9::9") == Address(US6, 7000)
+    assert addresses("192.168.1.5") == Address("192.168.1.5", 7000)
+    assert addresses.external == US6
+
+
+@pytest.mark.parametrize(
+    ("profile", "host", "is_told"),
+    [
+        ("lan", "fd00::5", True),
+        ("public", "fd00::5", False),
+        ("public", "2a00:1::5", True),
+        ("lan", "fe80::5%eth0", False),
+        ("lan", "::1", False),
+        ("lan", "::ffff:10.0.0.1", False),
+        ("lan", "10.0.0.1", False),
+    ],
+)
+def test_the_end_of_a_link_over_ipv6_is_told_where_others_can_use_it(profile: str, host: str, is_told: bool) -> None:
+    addresses = own(profile=profile)
+    assert addresses.linked_at(host) is is_told
+    assert addresses.ipv6 == (host if is_told else None)
+    assert not addresses.linked_at(host), "it is news once"
+
+
+def test_an_advertised_address_is_all_that_is_told() -> None:
+    assert own(advertise="24.1.2.3").ipv6 is None
+    assert own(advertise="[2a00:1::5]:99").ipv6 == "2a00:1::5"

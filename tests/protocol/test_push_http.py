@@ -79,7 +79,7 @@ def test_what_names_nobody_is_refused(query: str) -> None:
     assert caught.value.reason is DropReason.REQUEST_BROKEN
 
 
-@pytest.mark.parametrize("node", [None, "", "80.1.2.3", "80.1.2.3:0", "host.example:1", "10.0.0.1:6346", "[2a00::1]:9"])
+@pytest.mark.parametrize("node", [None, "", "80.1.2.3", "80.1.2.3:0", "host.example:1", "10.0.0.1:6346", "[fd00::1]:9"])
 def test_without_somebody_to_call_there_is_no_push(node: str | None) -> None:
     with pytest.raises(RemoteViolation):
         read(f"ServerId={BASE32}", Headers(() if node is None else (("x-node", node),)))
