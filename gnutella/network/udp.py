@@ -276,18 +276,18 @@ class Udp:
             return
         port = port or self._port_for(host)
         if port is None:
-            self._unsent(host, None)
+            self._unsent(host, None, data)
             return
         is_v6 = ":" in port.getHost().host
         try:
             port.write(data, (f"::ffff:{host}" if is_v6 and ":" not in host else host, number))
         except Exception as error:  # noqa: BLE001 - OSError, and whatever Twisted makes of an address it does not like
-            self._unsent(host, error)
-            if self.datagrams is not None:
-                self._links.execute(self._router.datagram_unsent(data, self._clock()))
+            self._unsent(host, error, data)
 
-    def _unsent(self, host: str, error: BaseException | None) -> None:
+    def _unsent(self, host: str, error: BaseException | None, data: bytes = b"") -> None:
         self._router.count_drop(DropReason.UDP_UNSENT)
+        if data and self.datagrams is not None:
+            self._links.execute(self._router.datagram_unsent(data, self._clock()))
         self.log.debug("no datagram to {host!r}: {error!r}", host=host, error=str(error))
 
     def _port_for(self, host: str) -> Any:

@@ -41,8 +41,10 @@ MAX_OF_HOST = 50
 #: Announcements that a host may leave unclaimed in a minute until it is answered over links for a while (gtk-gnutella).
 UNCLAIMED_PER_MIN = 25.0
 SHUN_S = 600.0
-#: Times that an announcement is tried if the system does not take it (gtk-gnutella).
+#: Times that an announcement is tried if the system does not take it (gtk-gnutella), and seconds between them (our own number:
+#: a full buffer of the system is empty by then).
 MAX_TRIES = 3
+RETRY_S = 0.5
 #: Seconds that a new host has for its proof; answers waiting for it meanwhile; how long the proof counts.  Our own numbers.
 PROOF_WAIT_S = 10.0
 MAX_UNPROVEN = 5
@@ -185,7 +187,7 @@ class Offers:
             return
         if offer.tries < MAX_TRIES:
             offer.tries += 1
-            self._announce(guid, offer, float(offer.tries))
+            self._announce(guid, offer, RETRY_S)
         else:
             self._over_link(guid, offer)
 

@@ -20,6 +20,7 @@ from gnutella.protocol.addresses import decode_hosts
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE, PONG, QUERY, QUERY_HIT, parse_header
 from gnutella.protocol.message import Pong, Query, encode
+from gnutella.protocol.oob import asking_oob, oob_guid
 from gnutella.reasons import DropReason
 from gnutella.routing.lan import GROUP
 from gnutella.settings import BootstrapSettings, NetworkSettings, Settings
@@ -187,6 +188,28 @@ async def test_a_query_by_udp_is_answered_once_its_sender_has_a_key(
         asker.sendto(encode(guid_of(1), 1, 0, Query("purple", ggep=Ggep.of({"QK": key}))), address_of(a))
         kinds = [parse_header((await answer(reactor, asker))[0]).kind for _ in range(2)]
         assert kinds == [PONG, QUERY_HIT]
+
+
+@async_test()
+async def test_an_announcement_that_the_system_does_not_send_is_tried_again_and_then_its_hits_go_over_the_link(
+    reactor: Any, tmp_path: Path
+) -> None:
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / "purple rain.ogg").write_bytes(b"purple")
+    relay, b = node_in(tmp_path / "relay", reactor), node_in(tmp_path / "b", reactor, share=[music])
+    async with started(relay, b):
+        await shared(b, 1)
+        await relay.links.connect(address_of(b))
+        await until(reactor, lambda: bool(b.links.roster.open))
+        asking = asking_oob(Query("purple"))
+        assert asking is not None
+        # Nobody can send from a loopback address to one of the Internet, or of another network.
+        guid = oob_guid(guid_of(1), Address("192.0.2.1", 6346))
+        (link,) = b.links.roster.open
+        b.links.execute(b.router.receive(link, encode(guid, 3, 1, asking), reactor.seconds()))
+        await until(reactor, lambda: relay.router.counters.kind(QUERY_HIT).rx == 1)
+        assert b.router.counters.drops[DropReason.UDP_UNSENT] >= 3
 
 
 @async_test()
