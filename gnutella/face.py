@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 #: Servers that answer nothing are told so by these hints.
 _STARTING = UserError("the node is still starting", "try again in a moment", os.EX_TEMPFAIL)
 
+_REACHED = {
+    True: "peers connect to us",
+    False: "nobody can connect: the settings say so, or peers that were asked to did not",
+    None: "nobody has connected yet",
+}
+
 
 class Face:
     """Implements NodeView for a Node."""
@@ -128,7 +134,7 @@ class Face:
                 {
                     "name": "reachable",
                     "ok": reached,
-                    "detail": "peers connect to us" if reached else "nobody has connected yet",
+                    "detail": _REACHED[reached],
                     "fix": "" if reached or is_local else "forward the peer port in your router; pushes work meanwhile",
                 },
                 {

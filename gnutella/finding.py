@@ -59,6 +59,7 @@ def _nat_of(node: Node) -> Nat | None:
         host, port = (mapping.host, mapping.port) if mapping is not None else (None, None)
         if node.own_address.mapped(host, port):
             node.router.self_changed()
+            node.standing.moved()
         method, address = (mapping.method, f"{host or '?'}:{port}") if mapping is not None else ("", "")
         node.journal.add("port_mapped", method=method, address=address)
 

@@ -76,8 +76,9 @@ class Standing:
         """The ports are open (`udp_port`: None if that one is not), or the address has changed: peers may be asked."""
         self._udp_port = udp_port
         own = self._own_address
+        port = own(own.external or "").port  # of both; a router may map it to another one than ours
         is_open = own.port is not None and not self._settings.firewalled
-        self._router.reach.listen(own(own.external or "").port if is_open else None, udp_port)
+        self._router.reach.listen(port if is_open else None, None if udp_port is None else port)
         self._apply()
 
     def moved(self) -> None:

@@ -48,9 +48,9 @@ class QueryFlow:
         """Apply what links said since the last time, and say what is to be said."""
         if self._wanted:
             self._apply()
-        if self._board.is_leaf and now >= self._look_at:
+        if (self._board.is_leaf or self._hushed) and now >= self._look_at:
             self._look_at = now + LOOK_S
-            self._tell()
+            self._tell(self._state.is_busy and self._board.is_leaf)
 
     def _apply(self) -> None:
         wanted, self._wanted = self._wanted, {}
@@ -66,9 +66,9 @@ class QueryFlow:
         if is_changed:
             self._board.links_changed()
 
-    def _tell(self) -> None:
+    def _tell(self, is_busy: bool) -> None:
         for link in list(self._board.links.values()):
-            if (link.id in self._hushed) is self._state.is_busy or not link.info.is_ultrapeer:
+            if (link.id in self._hushed) is is_busy or not link.info.is_ultrapeer:
                 continue
-            if self._signals.tell(link, HopsFlow(0 if self._state.is_busy else NORMAL_HOPS)):
-                (self._hushed.add if self._state.is_busy else self._hushed.discard)(link.id)
+            if self._signals.tell(link, HopsFlow(0 if is_busy else NORMAL_HOPS)):
+                (self._hushed.add if is_busy else self._hushed.discard)(link.id)

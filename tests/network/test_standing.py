@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from gnutella.errors import Refused
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.standing import HELLO, MAX_CALLS, Standing
-from gnutella.protocol.vendor import TcpConnectBack
+from gnutella.protocol.vendor import TcpConnectBack, UdpConnectBack
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ConnectBackAsked
 from gnutella.routing.router import Router
@@ -110,6 +110,7 @@ def test_the_port_that_is_told_is_the_one_that_others_see() -> None:
     world.standing.listen(6347)
     asked = told(world.router.tick(1.0))[LinkId(0)]
     assert TcpConnectBack(9999) in asked
+    assert {body.port for body in asked if isinstance(body, UdpConnectBack)} == {9999}
 
 
 def test_a_call_says_hello_and_ends() -> None:

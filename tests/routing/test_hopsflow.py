@@ -143,6 +143,16 @@ def test_a_leaf_of_ours_says_that_it_is_busy_and_that_it_is_no_more() -> None:
     assert said(3 * LOOK_S) == {A: [HopsFlow(5)]}
 
 
+def test_a_leaf_that_becomes_an_ultrapeer_takes_its_word_back() -> None:
+    router = make_router(is_leaf=True)
+    open_reader(router, A, "10.1.1.1")
+    router.self.is_busy = True
+    assert HopsFlow(0) in told(router.tick(LOOK_S))[A]
+    router._board.is_leaf = False
+    assert HopsFlow(5) in told(router.tick(2 * LOOK_S))[A]
+    assert A not in told(router.tick(3 * LOOK_S))
+
+
 def test_an_ultrapeer_of_ours_says_nothing_of_the_sort() -> None:
     router = make_router()
     open_reader(router, A, "10.1.1.1")
