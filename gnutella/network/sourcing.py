@@ -319,6 +319,8 @@ class Sourcing:
                 self._rest(source, DropReason.SOURCE_BUSY, PARTIAL_WAIT_S)
             return False
         self._outside.bucket.spend(span.stop - span.start, self._outside.reactor.seconds())
+        if self._outside.bucket.rate:
+            self._lines[fetch] = self._lines.pop(fetch)  # next time the other sources come first
         self._ask(fetch, line, Kind.DATA, span)
         return True
 
@@ -327,7 +329,7 @@ class Sourcing:
         bucket = self._outside.bucket
         wait = bucket.wait_s(1, self._outside.reactor.seconds())
         if not wait:
-            return piece if not bucket.rate else max(1024, min(piece, int(bucket.rate)))
+            return piece if not bucket.rate else max(1024, min(piece, int(bucket.rate) // max(1, len(self._lines))))
         if self._wake is None:
             self._wake = self._outside.reactor.callLater(wait, self._woken)
         return 0

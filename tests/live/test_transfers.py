@@ -495,6 +495,19 @@ async def test_a_download_rate_is_kept(reactor: Any, tmp_path: Path) -> None:
         assert Path(str(row["path"])).read_bytes() == data
 
 
+@async_test(timeout_s=30)
+async def test_sources_share_a_download_rate(reactor: Any, tmp_path: Path) -> None:
+    data = content(1_500_000)
+    async with world(reactor, tmp_path) as made:
+        sources = [await made.sharing(name, data) for name in ("one", "two", "three")]
+        known = [KnownSource(source.address) for source in sources]
+        node = await made.node("getter", TransferSettings(download_kib_s=512))
+        await node.transfers.add(sha1_of(data), name="x", size=len(data), sources=known)
+        await made.ends(node)
+        shares = [source.transfers.exchange.bytes_sent / len(data) for source in sources]
+        assert min(shares) > 0.15, shares
+
+
 @async_test()
 async def test_a_changed_partial_file_never_becomes_a_finished_one(reactor: Any, tmp_path: Path) -> None:
     """Somebody else wrote into the partial file of a download without a tree: it is fetched anew."""
