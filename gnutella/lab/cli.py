@@ -2,6 +2,7 @@
 
     gnutella lab FILE.toml [--live] [--seed N] [--json] [--csv FILE] [--html FILE] [--events FILE]
     gnutella lab compare [FILE.toml] [--strategies A,B] [--nodes N] [--queries N] [--csv FILE] [--html FILE]
+    gnutella lab compare --superpeers [--nodes N] [--queries N] [--csv FILE] [--html FILE]
     gnutella lab trace FILE.toml [--query N]
     gnutella lab fuzz [--minutes M] [--seed N] [--save DIR]
     gnutella lab schema
@@ -82,16 +83,19 @@ def run_command(words: list[str]) -> int:
 def compare_command(words: list[str]) -> int:
     """One network, several strategies."""
     from gnutella.lab.compare import compare, standard
-    from gnutella.lab.ways import STRATEGIES, maker_of
+    from gnutella.lab.ways import FLAT, STRATEGIES, maker_of
 
     parser = _parser("compare")
     parser.add_argument("file", nargs="?")
-    parser.add_argument("--strategies", default=",".join(STRATEGIES), metavar="A,B")
+    parser.add_argument("--strategies", default=",".join(FLAT), metavar="A,B")
     parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--queries", type=int, default=200)
+    parser.add_argument("--queries", type=int)
+    parser.add_argument("--superpeers", action="store_true", help="in a network of ultrapeers and leaves")
     parser.add_argument("--topology", choices=("random_regular", "power_law", "small_world"), default="random_regular")
     parser.add_argument("--html", metavar="FILE")
     given = parser.parse_args(words)
+    if given.superpeers:
+        return _compare_tiers(given)
     names = given.strategies.split(",")
     for name in names:
         if maker_of(name) is None:
@@ -99,7 +103,7 @@ def compare_command(words: list[str]) -> int:
     if given.file:
         scenario = load(given.file)
     else:
-        scenario = standard(given.nodes, given.queries, given.topology)
+        scenario = standard(given.nodes, given.queries or 200, given.topology)
     rows = compare(scenario, names, given.seed)
     if given.json:
         _out("".join(json.dumps(row) + "\n" for row in rows))
@@ -111,6 +115,25 @@ def compare_command(words: list[str]) -> int:
         from gnutella.lab.plots import compare_page
 
         _write(given.html, compare_page(scenario, rows))
+    failures = [line for row in rows for line in row["failures"]]
+    for line in failures:
+        print(f"FAILED {line}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _compare_tiers(given: argparse.Namespace) -> int:
+    """One network of ultrapeers and leaves, several ways."""
+    from gnutella.lab.tiers import QUERIES, compare_tiers, tiers
+
+    if given.file:
+        raise UserError("--superpeers makes its own network", "leave the file out")
+    scenario = tiers(given.nodes, given.queries or QUERIES)
+    rows = compare_tiers(scenario, seed=given.seed)
+    _print_rows(report.TIERS, rows, given)
+    if given.html:
+        from gnutella.lab.plots import tiers_page
+
+        _write(given.html, tiers_page(scenario, rows))
     failures = [line for row in rows for line in row["failures"]]
     for line in failures:
         print(f"FAILED {line}", file=sys.stderr)

@@ -110,6 +110,7 @@ class Network:
         files: Iterable[SharedFile] = (),
         *,
         is_leaf: bool = False,
+        is_ultrapeer: bool = False,
         is_firewalled: bool = False,
         nat: str = "",
         routing: RoutingSettings | None = None,
@@ -124,6 +125,7 @@ class Network:
         node = LabNode(
             name, number, address, Catalog.build(files), routing or self.routing, rng, self.heads.__getitem__
         )
+        node.is_ultrapeer = is_ultrapeer
         node.is_leaf, node.is_firewalled, node.nat = is_leaf, is_firewalled or bool(nat), nat
         if query_generation is not None:
             node.query_generation = query_generation

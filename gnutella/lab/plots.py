@@ -5,8 +5,10 @@ from __future__ import annotations
 import html
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
+from gnutella.control.table import Column
 from gnutella.errors import UserError
 from gnutella.lab import report
 from gnutella.lab.outcome import Outcome, load_by_node
@@ -57,11 +59,26 @@ def compare_page(scenario: Scenario, rows: Sequence[dict[str, Any]]) -> str:
         ("Median time to the first hit, ms", _figure(lambda axes: _sideways(axes, rows, "p50_ms"))),
         ("How unevenly load lies (Gini)", _figure(lambda axes: _sideways(axes, rows, "load_gini"))),
     ]
-    heads = "".join(f"<th>{html.escape(column.heading)}</th>" for column in report.COMPARISON)
-    lines = ("".join(f"<td>{html.escape(str(row[column.key]))}</td>" for column in report.COMPARISON) for row in rows)
-    cells = "".join(f"<tr>{line}</tr>" for line in lines)
     network = f"<p>{scenario.nodes} nodes, {html.escape(scenario.topology.kind)}, seed {scenario.seed}</p>"
-    return _page(scenario.name or "Ways to search", f"{network}<table><tr>{heads}</tr>{cells}</table>", pictures)
+    return _page(scenario.name or "Ways to search", network + _rows(report.COMPARISON, rows), pictures)
+
+
+def tiers_page(scenario: Scenario, rows: Sequence[dict[str, Any]]) -> str:
+    """The report of a comparison among ultrapeers and leaves."""
+    pictures = []
+    for sort in dict.fromkeys(row["files"] for row in rows):
+        chosen = [row for row in rows if row["files"] == sort]
+        for title, key in (("Messages a query", "messages"), ("Found", "found")):
+            pictures.append((f"{title}: {sort}", _figure(partial(_sideways, rows=chosen, key=key))))
+    top = f"<p>{scenario.nodes} nodes, {scenario.topology.ultrapeers} of them ultrapeers, seed {scenario.seed}</p>"
+    return _page(scenario.name, top + _rows(report.TIERS, rows), pictures)
+
+
+def _rows(columns: Sequence[Column], rows: Sequence[dict[str, Any]]) -> str:
+    heads = "".join(f"<th>{html.escape(column.heading)}</th>" for column in columns)
+    lines = ("".join(f"<td>{html.escape(str(row[column.key]))}</td>" for column in columns) for row in rows)
+    cells = "".join(f"<tr>{line}</tr>" for line in lines)
+    return f"<table><tr>{heads}</tr>{cells}</table>"
 
 
 def _page(title: str, top: str, pictures: Sequence[tuple[str, str]]) -> str:

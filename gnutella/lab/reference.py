@@ -32,6 +32,7 @@ A scenario is a TOML file: a network, what its nodes share, what happens when, a
     gnutella lab FILE.toml --html page.html also draw it (needs `pip install 'gnutella-servent[lab]'`)
     gnutella lab trace FILE.toml --query 2  the life of its second question in every node
     gnutella lab compare [FILE.toml]        the same questions, asked in every way
+    gnutella lab compare --superpeers       the same in a network of ultrapeers and leaves only
     gnutella lab fuzz --minutes 60          scenarios by chance; what fails is shrunk to a small file
     gnutella lab schema                     the JSON schema of such files, for editors
 
@@ -90,6 +91,8 @@ def scenario_page() -> str:
         _columns(census.COLUMNS),
         "`gnutella lab compare` has a row for each strategy:",
         _columns(report.COMPARISON),
+        "and, for a network of ultrapeers and leaves, one for each strategy and sort of file:",
+        _columns(report.TIERS),
         "`gnutella lab trace` has a row for each step:",
         _columns(STEPS),
     ]

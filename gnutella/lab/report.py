@@ -50,6 +50,24 @@ COMPARISON = (
     Column("load_max", "number", "load max", meaning="messages that came to the busiest node"),
     Column("load_gini", "number", "load Gini", meaning="how unevenly load lies: 0 even, 1 all on one node"),
 )
+#: A row for each way and sort of file of a comparison among ultrapeers and leaves.
+TIERS = (
+    Column("files", meaning="popular: the first way finds 300 and more; rare: fewer than 20; between; or all of them"),
+    Column("strategy", meaning="see the strategies; with the TTL that its queries have"),
+    Column("queries", "number", "n", meaning="questions of that sort"),
+    Column("found", "number", meaning="different files at different nodes, mean"),
+    Column("of_flood", "number", "of it %", meaning="the same in per cent of what the first way found"),
+    Column(
+        "enough", "number", "enough %", meaning="questions that found 150, or all that the first way found, in per cent"
+    ),
+    Column("recall", "number", in_table=False, meaning="found of what there was, mean"),
+    Column("messages", "number", meaning="copies of a query over all links, those to leaves too, mean"),
+    Column("cost", "number", "cost %", meaning="the same in per cent of the first way's"),
+    Column("p50_ms", "number", "p50 ms", meaning="time to the first hit, median of the answered ones"),
+    Column("p90_ms", "number", "p90 ms", meaning="the same, 90th percentile"),
+    Column("p99_ms", "number", "p99 ms", meaning="the same, 99th percentile"),
+    Column("hit_messages", "number", "of hits", meaning="copies of its hits, mean"),
+)
 #: Rows of questions that a table shows; JSON and CSV have all.
 MAX_SHOWN = 40
 

@@ -105,7 +105,15 @@ class Run:
         for node, files in zip(layout.nodes(), layout.files(), strict=True):
             shared = [file.shared(index) for index, file in enumerate(files, 1)]
             is_leaf = node.role == "leaf"
-            made = net.add(node.name, shared, is_leaf=is_leaf, is_firewalled=node.firewalled, nat=node.nat)
+            is_ultrapeer = node.role == "ultrapeer"
+            made = net.add(
+                node.name,
+                shared,
+                is_leaf=is_leaf,
+                is_ultrapeer=is_ultrapeer,
+                is_firewalled=node.firewalled,
+                nat=node.nat,
+            )
             self._keep(made, node.role)
         nodes = list(net.nodes.values())
         for each in nodes if self.scenario.links.kept else ():

@@ -66,7 +66,10 @@ class RandomWalks(Flooding):
         if quest is None:
             return None
         life = self._net.watch.lives[guid]
-        waiting = self._under_way[guid, end.id]
+        waiting = self._under_way.get((guid, end.id))
+        if waiting is None:  # led to a leaf, which a walk passes by
+            life.depths.setdefault(end.node.number, life.depths[end.peer.node.number] + 1)
+            return None
         self._left = left = waiting.pop(0) - 1
         if not waiting:
             del self._under_way[guid, end.id]
@@ -78,7 +81,7 @@ class RandomWalks(Flooding):
         if node.number not in life.depths:
             life.depths[node.number] = life.depths[end.peer.node.number] + 1
             return None
-        others = [link for link in node.ends if link != end.id]
+        others = [link for link, other in node.ends.items() if link != end.id and not other.peer.node.is_leaf]
         return [self._walk(guid, node, chance.pick(self._rng, others), data, left)] if left > 0 and others else []
 
     def narrowed(self, node: LabNode, actions: Sequence[Action]) -> Sequence[Action]:
@@ -90,7 +93,7 @@ class RandomWalks(Flooding):
                     narrow += self._flood(node, action.links, frame)
             elif isinstance(action, Send):
                 for frame in frames(action.data):
-                    if frame.kind == QUERY and frame.guid in self._quests:
+                    if self._starts_here(node, frame):
                         starts.setdefault(frame.guid, []).append((action.link, frame.message))
                     else:
                         narrow.append(Send(action.link, self._hit(frame)))
@@ -99,6 +102,12 @@ class RandomWalks(Flooding):
         for guid, copies in starts.items():
             narrow += self._start(guid, node, copies)
         return narrow
+
+    def _starts_here(self, node: LabNode, frame: Frame) -> bool:
+        """A query that is sent to single links is its asker's, or is led to leaves, which it reaches beside the walk."""
+        if frame.kind != QUERY or frame.guid not in self._quests:
+            return False
+        return self._net.watch.lives[frame.guid].origin == node.number
 
     def _flood(self, node: LabNode, links: tuple[LinkId, ...], frame: Frame) -> list[Action]:
         if frame.guid not in self._quests:

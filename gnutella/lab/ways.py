@@ -38,6 +38,8 @@ def _all() -> dict[str, Callable[[Network], IStrategy]]:
 
 #: Name -> maker; the first is the default.
 STRATEGIES: dict[str, Callable[[Network], IStrategy]] = _all()
+#: Those that differ where all nodes are equal and have few links: what is dynamic is a flood there.
+FLAT = tuple(name for name in STRATEGIES if name != Dynamic.name)
 
 
 def maker_of(name: str) -> Callable[[Network], IStrategy] | None:

@@ -34,6 +34,8 @@ from gnutella.units import Guid, LinkId
 #: seconds, and a query runs for ten or twenty).
 MAX_RUNNING = 1024
 MAX_OF_LEAF = 16
+#: A step waits that long for what the leaf says (our own number; gtk-gnutella waits for up to 40 s).
+PATIENCE_S = 1.0
 #: Results routed to a leaf that guides its query are at most that many times those wanted (digest 8.2).
 MAX_SENT = 20
 
@@ -115,7 +117,7 @@ class Dynamic:
         for running in list(self._running.values()):
             if running.source != OWN and running.source not in links:
                 self.stop(running.guid)
-            elif running.query.next_at <= now:
+            elif running.query.next_at <= now and not self._asks(running, now):
                 self._step(running, now)
 
     # -- inside --------------------------------------------------------------------------------------------------------
@@ -135,8 +137,6 @@ class Dynamic:
         if query.is_over:
             board.trace.step(running.guid, now, f"asked enough, {self._paths.results(running.guid)} results")
             self.stop(running.guid)
-        elif running.guided is not None:
-            self._ask(running, running.guided, now)
 
     def _results(self, running: Running) -> float:
         """Results so far, as they count; no end of them when no more would be passed on."""
@@ -166,10 +166,15 @@ class Dynamic:
         ]
         return [row for _, row in sorted(rows, key=lambda row: row[0])]
 
-    def _ask(self, running: Running, guided: Guided, now: float) -> None:
-        leaf = self._board.links.get(running.source)
-        if leaf is not None and guided.is_due(self._paths.results(running.guid), len(running.query.asked), now):
-            self._signals.tell(leaf, QueryStatusRequest(), running.guid)
+    def _asks(self, running: Running, now: float) -> bool:
+        """Whether its leaf is asked first what it keeps, which may be enough; the step is made soon, answered or not."""
+        guided, leaf = running.guided, self._board.links.get(running.source)
+        if guided is None or leaf is None:
+            return False
+        if not guided.is_due(self._paths.results(running.guid), len(running.query.asked), now):
+            return False
+        running.query.next_at = now + PATIENCE_S
+        return self._signals.tell(leaf, QueryStatusRequest(), running.guid)
 
     def _told(self, link: Link, guid: Guid, body: Body, now: float) -> None:
         """A leaf's status of its query."""

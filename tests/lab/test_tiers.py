@@ -1,0 +1,40 @@
+"""Ways to search compared among ultrapeers and leaves, in a small network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from gnutella.lab import report
+from gnutella.lab.tiers import POPULAR, RARE, compare_tiers, tiers
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[tuple[str, str], dict[str, Any]]:
+    found = compare_tiers(tiers(100, 10))
+    assert not any(row["failures"] for row in found)
+    return {(row["files"], row["strategy"]): row for row in found}
+
+
+def test_each_way_has_a_row_for_each_sort_of_file(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    ways = {"flooding, TTL 7", "flooding, TTL 4", "dynamic", "random walks"}
+    assert {way for _, way in rows} == ways
+    assert {sort for sort, _ in rows} <= {"popular", "between", "rare", "all"}
+    assert all(row.keys() >= {column.key for column in report.TIERS} for row in rows.values())
+    assert report.table(report.TIERS, rows.values(), 160)
+    assert POPULAR > RARE
+
+
+def test_dynamic_queries_find_what_a_flood_finds_where_there_is_little(
+    rows: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    # A hundred nodes have no file 150 times: everything is to be found, and nothing to be saved.
+    assert rows["all", "dynamic"]["of_flood"] >= 95.0
+    assert rows["all", "dynamic"]["enough"] >= 80.0
+    assert rows["all", "dynamic"]["found"] > 0
+
+
+def test_walks_pass_leaves_by_and_still_find_what_they_have(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    assert rows["all", "random walks"]["found"] > 0
+    assert rows["all", "random walks"]["recall"] <= 1.0
