@@ -146,15 +146,15 @@ class LiveRun:
             net.add(table.name, files, role=table.role, is_firewalled=table.firewalled, nat=table.nat)
         nodes = list(net.nodes.values())
         net.settle(nodes)
-        for one, other, link in self.layout.pairs():
-            self._connect(nodes[one], nodes[other], link)
+        made = [self._connect(nodes[one], nodes[other], link) for one, other, link in self.layout.pairs()]
+        net.await_links(pair for pair in made if pair is not None)
 
-    def _connect(self, one: LiveNode, other: LiveNode, link: s.Link | None) -> bool:
-        """A link; the one that can be dialled is dialled."""
+    def _connect(self, one: LiveNode, other: LiveNode, link: s.Link | None) -> tuple[LiveNode, LiveNode] | None:
+        """A link: its dialler and its listener; the one that can be dialled is dialled."""
         if other.is_firewalled and not (other.nat and other.nat == one.nat):
             one, other = other, one
         line = self.layout.line(link)
-        return one.is_up and other.is_up and self.net.link(one, other, line)
+        return (one, other) if one.is_up and other.is_up and self.net.link(one, other, line) else None
 
     # -- what happens --------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ and partitions of real connections.  Leaving the context ends all of them, howev
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,9 +17,12 @@ from typing import Self
 from gnutella.errors import UserError
 from gnutella.lab.content import Content
 from gnutella.lab.fronts import Fronts
-from gnutella.lab.live_nodes import LiveNode, Nursery
+from gnutella.lab.live_nodes import POLL_S, LiveNode, Nursery
 from gnutella.lab.stream import Line
 from gnutella.settings import RoutingSettings
+
+#: Seconds that links may take to be known on both sides; those that are not by then are left as they are.
+LINK_S = 5.0
 
 
 class LiveNet:
@@ -111,6 +115,15 @@ class LiveNet:
                 raise
             return False
         return True
+
+    def await_links(self, pairs: Iterable[tuple[LiveNode, LiveNode]]) -> None:
+        """Wait until the listeners, too, have their links: they hear the end of the handshake a latency later."""
+        deadline = time.monotonic() + LINK_S
+        for dialler, listener in pairs:
+            while time.monotonic() < deadline:
+                if any(row["address"] == dialler.address for row in listener.ask("peers")):
+                    break
+                time.sleep(POLL_S)
 
     def partition(self, groups: Sequence[Iterable[str]]) -> None:
         """Nothing passes between the groups, and between a group and who is in none, until `heal`."""

@@ -82,7 +82,9 @@ class ScenarioItem(pytest.Item):
         return run(self.scenario)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        if isinstance(excinfo.value, ScenarioFailed):
+        from gnutella.errors import UserError
+
+        if isinstance(excinfo.value, (ScenarioFailed, UserError)):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
