@@ -129,7 +129,7 @@ async def test_when_no_proxy_helps_the_push_goes_through_the_overlay(reactor: An
     async with started(leaf, other, getter):
         await shared(leaf, 1)
         await leaf.links.connect(address_of(getter))
-        await until(reactor, lambda: getter.router.links() != [])
+        await has_proxy(leaf)
         [file] = leaf.library.catalog.files
         assert file.sha1 is not None
         # One that never heard of the leaf, and a port where nobody is.
@@ -139,6 +139,14 @@ async def test_when_no_proxy_helps_the_push_goes_through_the_overlay(reactor: An
         await until(reactor, lambda: getter.face.downloads()[0]["state"] == "done")
         assert ways(getter) == ["overlay"]
         assert other.router.counters.drops[DropReason.NOT_PROXIED] == 1
+        run = getter.transfers._find(file.sha1)
+        assert run is not None
+        [used] = run.download.sources
+        assert used.proxies == (address_of(getter),), "its answers said which proxies it really has"
+        [(name, value)] = leaf.transfers._about_us()
+        assert (name, value.split("; ")[0]) == ("X-FW-Node-Info", leaf.router.servent_id.hex().upper())
+        assert value.endswith(f"; {address_of(getter)}")
+        assert getter.transfers._about_us() == ()
 
 
 @async_test(30)
