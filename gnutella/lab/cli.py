@@ -58,6 +58,9 @@ def run_command(words: list[str]) -> int:
     parser.add_argument("--html", metavar="FILE", help="also write a page with plots (needs the extra `lab`)")
     parser.add_argument("--events", metavar="FILE", help="also write every event but arrivals, one JSON object a line")
     given = parser.parse_args(words)
+    if given.live and (given.html or given.events):
+        option = "--html" if given.html else "--events"
+        raise UserError(f"lab: {option} needs virtual time", "leave out --live; --json and --csv work with it")
     scenario = load(given.file)
     if given.live:
         from gnutella.lab.live import run_live

@@ -370,3 +370,5 @@ def test_the_other_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         main(["compare", "--strategies", "telepathy"])
     with pytest.raises(UserError, match="lab:"):
         main(["x.toml", "--colour"])
+    with pytest.raises(UserError, match="--html needs virtual time"):
+        main(["x.toml", "--live", "--html", "x.html"])
