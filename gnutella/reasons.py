@@ -117,6 +117,7 @@ class DropReason(Enum):
     SLOTS_FULL = "slots_full", 0, 503, "no slot is free for another link"
     ALREADY_LINKED = "already_linked", 0, 409, "a link to this servent or address is open"
     LEAF_TO_LEAF = "leaf_to_leaf", 0, 503, "a leaf takes no links but of ultrapeers"
+    ROLE_CHANGED = "role_changed", 203, 503, "this node became a leaf, or an ultrapeer, and opens its links anew"
     SELF_LINK = "self_link", 0, 409, "we dialled ourselves"
     TOO_MANY_HANDSHAKES = "too_many_handshakes", 0, 429, "one address opens connections too fast"
     NETWORK_FULL = "network_full", 0, 503, "one network (/24, /16; IPv6 /48, /32) has its share of what it asks for"

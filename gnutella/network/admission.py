@@ -45,6 +45,8 @@ class Admission:
         self._settings = settings
         self._gate = gate or Gate()
         self._servent_id = servent_id
+        #: Our role; `auto` means an ultrapeer until somebody decides.
+        self.is_leaf = settings.role == "leaf"
         self._window_ends = 0.0
         self._handshakes: dict[str, int] = {}
 
@@ -52,15 +54,21 @@ class Admission:
         """Judge by other limits from now on; open links stay."""
         self._settings = settings
 
-    def is_leaf_role(self) -> bool:
-        """Whether we are a leaf; `auto` means an equal until roles are negotiated."""
-        return self._settings.role == "leaf"
-
     @property
     def wanted_links(self) -> int:
         """Links that are kept open by dialling hosts of the host cache."""
         wanted = self._settings.want_links
-        return min(LEAF_LINKS, wanted) if self.is_leaf_role() else wanted
+        return min(LEAF_LINKS, wanted) if self.is_leaf else wanted
+
+    def outgoing(
+        self, host: str, peer: Peer, open_links: Iterable[Linked], slots_taken: Iterable[Linked]
+    ) -> Refusal | None:
+        """A peer at `host` that we dialled says what it is."""
+        refusal = self.either_way(host, peer, open_links)
+        is_leaf = peer.is_ultrapeer is False
+        if refusal is None and not self.has_slot(is_leaf=is_leaf, links=slots_taken):
+            return Refusal(503, "No slot is free any more", DropReason.SLOTS_FULL)
+        return refusal
 
     def incoming(
         self, host: str, peer: Peer, open_links: Iterable[Linked], slots_taken: Iterable[Linked], now: float
@@ -75,7 +83,7 @@ class Admission:
         """What speaks against a link whoever dialled."""
         if peer.servent_id == self._servent_id:
             return Refusal(409, "Connected to self", DropReason.SELF_LINK)
-        if peer.is_ultrapeer is not True and self.is_leaf_role():
+        if peer.is_ultrapeer is not True and self.is_leaf:
             return Refusal(503, "Shielded leaf node", DropReason.LEAF_TO_LEAF)
         listens_at = Address(host, peer.listen.port) if peer.listen is not None else None
         for link in open_links:
@@ -90,7 +98,7 @@ class Admission:
     def has_slot(self, *, is_leaf: bool, links: Iterable[Linked]) -> bool:
         """Whether one more link of that kind has room."""
         limit = self._settings.max_leaves if is_leaf else self._settings.max_links
-        if self.is_leaf_role():
+        if self.is_leaf:
             limit = 0 if is_leaf else min(MAX_LEAF_LINKS, limit)
         return sum(link.is_leaf is is_leaf for link in links) < limit
 

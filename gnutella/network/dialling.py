@@ -18,14 +18,18 @@ from gnutella.network.dial import Dialler
 from gnutella.network.guard import Guard
 from gnutella.network.link import PeerLink, Phase
 from gnutella.network.outcomes import also
-from gnutella.network.roster import Roster
-from gnutella.network.targets import Targets, advice_for
+from gnutella.network.roster import ENDING, Roster
+from gnutella.network.targets import LEAF_PAUSE_S, PUBLIC_LEAF_PAUSE_S, Targets, advice_for, back_off
+from gnutella.protocol.handshake import HandshakeRefused
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
 from gnutella.units import Address
 
 #: Dials of the host cache begun in one tick.
 MAX_DIALS_A_TICK = 4
+#: Attempts at once for each link that a leaf wants which has none: a dead host takes 10 s to be known as one.  What is too many
+#: is refused when it answers.
+ATTEMPTS_OF_ORPHAN = 3
 
 Row = dict[str, object]
 
@@ -44,7 +48,17 @@ class Owner(Protocol):
 class Dialling:
     """Attempts under way, and who waits for them."""
 
-    def __init__(self, owner: Owner, roster: Roster, hosts: HostCache, dialler: Dialler, targets: Targets) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        roster: Roster,
+        hosts: HostCache,
+        dialler: Dialler,
+        targets: Targets,
+        *,
+        is_public: bool,
+    ) -> None:
+        self._leaf_pause_s = PUBLIC_LEAF_PAUSE_S if is_public else LEAF_PAUSE_S
         self.targets = targets
         self._owner = owner
         self._roster = roster
@@ -92,6 +106,7 @@ class Dialling:
 
     def dial(self, address: Address) -> PeerLink:
         """Begin to open a link."""
+        self.targets.dialling(address)
         link = self._owner.new_link(address)
         self._roster.all.add(link)
         attempt = self._dialler.connect(address, Guard(link, self._owner.fault))
@@ -108,17 +123,40 @@ class Dialling:
             else:
                 self.dial(address)
 
-    def dial_hosts(self, wanted: int, own: Collection[Address], now: float, *, ultrapeers_first: bool) -> None:
-        """Fill up to `wanted` links that are not to leaves from the host cache; `own` are addresses of ourselves."""
-        links = self._roster.all
-        busy = sum(link.dialled is not None or link.is_accepted for link in links if not link.is_leaf)
-        missing = min(wanted - busy, MAX_DIALS_A_TICK)
-        if missing <= 0 or not len(self._hosts):
-            return
+    def dial_hosts(self, wanted: int, own: Collection[Address], now: float, *, is_leaf: bool) -> bool:
+        """Fill up to `wanted` links that are not to leaves from the host cache; `own` are addresses of ourselves.
+
+        True: there are too few hosts for that.
+        """
+        links = [link for link in self._roster.all if not link.is_leaf and link.phase not in ENDING]
+        accepted = sum(link.is_accepted for link in links)
+        attempts = sum(link.dialled is not None and not link.is_accepted for link in links)
+        lacking = (wanted - accepted) * (ATTEMPTS_OF_ORPHAN if is_leaf and not accepted else 1)
+        missing = min(lacking - attempts, MAX_DIALS_A_TICK)
+        if missing <= 0:
+            return False
         known = self._roster.addresses().union(own)
         beside = [link.host for link in links if link.host]
-        for address in self._hosts.choose(missing, now, known, ultrapeers_first=ultrapeers_first, beside=beside):
+        chosen = self._hosts.choose(missing, now, known, ultrapeers_first=True, beside=beside)
+        for address in chosen:
             self.dial(address)
+        return len(chosen) < missing
+
+    def let_rest(
+        self, address: Address, refused: HandshakeRefused | None, reason: DropReason, now: float, *, is_leaf: bool
+    ) -> None:
+        """A host gave us no link: when it is dialled again, if ever.  `is_leaf`: it refused as a leaf does, and so are we."""
+        if reason is DropReason.SELF_LINK:
+            self._hosts.forget(address)
+            self.targets.drop(address)
+        elif is_leaf:
+            until = now + self._leaf_pause_s
+            self._hosts.learn(address, now, is_ultrapeer=False)
+            self._hosts.postpone(address, until)
+            self.targets.postpone(address, until)
+        else:
+            self.targets.failed(address, now, is_refused=refused is not None)
+            self._hosts.failed(address, now, back_off(refused.code) if refused is not None else None)
 
     def gone(self, link: PeerLink) -> None:
         """Its connection is gone, or will never be."""

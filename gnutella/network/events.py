@@ -43,6 +43,14 @@ class PortReached:
 
 
 @dataclass(frozen=True, slots=True)
+class RoleChanged:
+    """We are a leaf now, or an ultrapeer, for that reason; links are opened anew."""
+
+    is_leaf: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ReachabilityChanged:
     """Peers agree on another address of ours; `host` is the new one."""
 

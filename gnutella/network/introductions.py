@@ -14,6 +14,7 @@ from gnutella import USER_AGENT
 from gnutella.network.own_address import OwnAddresses, is_public
 from gnutella.network.ports import Ports
 from gnutella.protocol.handshake import Offer, Peer
+from gnutella.protocol.peer import TRY_ULTRAPEERS, hosts_in
 from gnutella.routing.hosts import HostCache
 from gnutella.settings import NetworkSettings
 from gnutella.units import Address, Guid, is_plausible_peer
@@ -22,6 +23,8 @@ from gnutella.units import Address, Guid, is_plausible_peer
 MAX_TOLD = 10
 #: Below 16 a gtk-gnutella leaf refuses an ultrapeer (digest 1.6).
 MIN_DEGREE = 16
+#: Hosts known from which on those are no longer kept that are leaves (our own number).
+MANY_HOSTS = 50
 
 _UNFIT_FOR_A_HEADER = re.compile(r"[^ -~]")
 
@@ -52,31 +55,39 @@ class Introductions:
         self._own = own
         self._hosts = hosts
         self._ports = ports
+        #: Our role; `auto` means an ultrapeer until somebody decides.
+        self.is_leaf = settings.role == "leaf"
         self._user_agent = _UNFIT_FOR_A_HEADER.sub("?", settings.user_agent or USER_AGENT)
 
     def use_settings(self, settings: NetworkSettings) -> None:
         """Introduce us by other settings from the next handshake on."""
         self._settings = settings
 
-    def offer(self, link: Neighbour, links: Iterable[Neighbour], *, has_tls: bool, has_room: bool) -> Offer:
+    def offer(
+        self, link: Neighbour, links: Iterable[Neighbour], *, has_tls: bool, ultrapeer_needed: bool | None
+    ) -> Offer:
         """What we say of ourselves to the peer of `link`; `links` are the open ones."""
         settings = self._settings
-        is_leaf = settings.role == "leaf"
         is_reachable = bool(self._ports.addresses) and not self._own.is_firewalled
         listen = self._own(link.local_host) if is_reachable else None
         equals, leaves = _reached(links, is_leaf=False), _reached(links, is_leaf=True)
+        ultrapeers = self.hosts_for(link.host, equals)
+        others: tuple[Address, ...] = ()
+        if len(ultrapeers) < MAX_TOLD:  # a small network: if the last ultrapeer goes, its leaves need each other
+            others = self._told(link.host, [*leaves, *self._hosts.to_tell(MAX_TOLD, ultrapeers, is_ultrapeer=False)])
         return Offer(
             user_agent=self._user_agent,
             listen=listen,
             listen6=self._beside(listen),
             speaks_ipv6=any(":" in address.host for address in self._ports.addresses),
-            is_ultrapeer=not is_leaf,
+            is_ultrapeer=not self.is_leaf,
             degree=max(MIN_DEGREE, settings.max_links),
             accepts_deflate=settings.deflate,
             tls=has_tls and not link.is_tls,
             servent_id=self._servent_id,
-            try_ultrapeers=self._told(link.host, equals),
-            ultrapeer_needed=True if has_room and not is_leaf else None,
+            try_ultrapeers=ultrapeers,
+            try_hosts=others,
+            ultrapeer_needed=None if self.is_leaf else ultrapeer_needed,
             crawler_peers=tuple(equals[:MAX_TOLD]),
             crawler_leaves=tuple(leaves[:MAX_TOLD]),
         )
@@ -90,11 +101,24 @@ class Introductions:
 
     def learn(self, peer: Peer, links: Iterable[Neighbour], now: float) -> None:
         """Keep the hosts that a peer told of."""
+        ultrapeers = hosts_in(peer.headers.get(TRY_ULTRAPEERS))
+        self.learn_hosts(ultrapeers, links, now, is_ultrapeer=True)
+        self.learn_hosts([a for a in peer.try_hosts if a not in ultrapeers], links, now)
+
+    def learn_hosts(
+        self, hosts: Iterable[Address], links: Iterable[Neighbour], now: float, *, is_ultrapeer: bool | None = None
+    ) -> None:
+        """Keep hosts that somebody told of, as far as they can be hosts and are not we."""
         allow_private = self._settings.profile != "public"
         own = self.own_addresses(links)
-        for address in peer.try_hosts:
+        for address in hosts:
             if is_plausible_peer(address, allow_private=allow_private) and address not in own:
-                self._hosts.learn(address, now, is_ultrapeer=True)
+                self._hosts.learn(address, now, is_ultrapeer=is_ultrapeer)
+
+    def learn_caller(self, host: str, peer: Peer, links: Iterable[Neighbour], now: float) -> None:
+        """Keep where a peer that dialled us says that it listens; of leaves only as long as few hosts are known."""
+        if peer.listen is not None and (peer.is_ultrapeer or len(self._hosts) < MANY_HOSTS):
+            self.learn_hosts([Address(host, peer.listen.port)], links, now, is_ultrapeer=peer.is_ultrapeer)
 
     def own_addresses(self, links: Iterable[Neighbour]) -> set[Address]:
         """Every address under which we may be told of ourselves."""
@@ -104,10 +128,16 @@ class Introductions:
             own |= {Address(host, self._own.port) for host in ("127.0.0.1", "::1", self._own.ipv6) if host is not None}
         return own
 
-    def _told(self, host: str, equals: list[Address]) -> tuple[Address, ...]:
-        """Our neighbours, then the best of the cache; nothing private for a public peer."""
+    def hosts_for(self, host: str, equals: Iterable[Address]) -> tuple[Address, ...]:
+        """X-Try-Ultrapeers for a peer at `host`: first those with free slots, then our neighbours, then the cache."""
+        told = self._hosts.to_tell(MAX_TOLD, is_ultrapeer=True)
+        with_room = [address for address in told if self._hosts.has_room(address)]
+        return self._told(host, [*with_room, *equals, *told])
+
+    def _told(self, host: str, hosts: Iterable[Address]) -> tuple[Address, ...]:
+        """Nothing private for a public peer, and not the peer itself."""
         allow_private = not is_public(host)
-        known = dict.fromkeys([*equals, *self._hosts.to_tell(MAX_TOLD)])
+        known = dict.fromkeys(hosts)
         return tuple(a for a in known if is_plausible_peer(a, allow_private=allow_private))[:MAX_TOLD]
 
 

@@ -60,6 +60,7 @@ class LinkOwner(Protocol):
 
     def offer(self, link: PeerLink) -> Offer: ...
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None: ...
+    def become_leaf(self, link: PeerLink, peer: Peer) -> bool: ...
     def link_ready(self, link: PeerLink) -> None: ...
     def link_failed(self, link: PeerLink, reason: DropReason, detail: str) -> None: ...
     def link_lost(self, link: PeerLink) -> None: ...
@@ -105,6 +106,8 @@ class PeerLink(Connection):
         self.refusal: HandshakeRefused | None = None
         self.peer: Peer | None = None
         self.is_accepted = False
+        #: What we told the peer that we are, and what we are to it since.
+        self.we_are_leaf = False
         self.is_tls = False
         self.is_blocked = False
         self.closed_for: tuple[DropReason, str] = (DropReason.PEER_CLOSED, "")
@@ -152,11 +155,11 @@ class PeerLink(Connection):
         self.local_host = plain_host(self.transport.getHost().host)
         self.is_tls = bool(getattr(self.transport, "TLS", False))
         self._timer = self._reactor.callLater(self._owner.handshake_timeout_s, self._too_slow)
-        offer = self._owner.offer(self)
+        offer = self._offer()
         if self.incoming:
             self._machine = Acceptor(offer, self.host, self._decide)
         else:
-            self._machine = initiator = Initiator(offer, self.host, self._decide)
+            self._machine = initiator = Initiator(offer, self.host, self._decide, self._become_leaf)
             self.transport.write(initiator.start())
 
     def dataReceived(self, data: bytes) -> None:
@@ -179,8 +182,19 @@ class PeerLink(Connection):
 
     # -- handshake -----------------------------------------------------------------------------------------------------
 
+    def _offer(self) -> Offer:
+        offer = self._owner.offer(self)
+        self.we_are_leaf = not offer.is_ultrapeer
+        return offer
+
+    def _become_leaf(self, peer: Peer) -> bool:
+        self.we_are_leaf = self._owner.become_leaf(self, peer)
+        return self.we_are_leaf
+
     def _decide(self, peer: Peer) -> Refusal | None:
         refusal = self._owner.decide(self, peer)
+        if isinstance(self._machine, Acceptor):
+            self._machine.use_offer(self._offer())
         if refusal is None:
             self.peer, self.is_accepted = peer, True
         return refusal

@@ -24,18 +24,28 @@ from gnutella.network.admission import Admission
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
 from gnutella.network.dialling import Dialling
-from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, PortReached, ReachabilityChanged
+from gnutella.network.events import (
+    LinkClosed,
+    LinkFailed,
+    LinkOpened,
+    PortReached,
+    ReachabilityChanged,
+    RoleChanged,
+)
 from gnutella.network.gate import Gate
 from gnutella.network.introductions import Introductions
 from gnutella.network.link import PeerLink, Phase
+from gnutella.network.measures import demands_of
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.ports import Ports
+from gnutella.network.roles import Roles
 from gnutella.network.roster import Roster
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Targets, addresses_in, back_off, pause_after
+from gnutella.network.targets import Targets, addresses_in, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
+from gnutella.protocol.peer import TRY_ULTRAPEERS, hosts_in_bye
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import ByeReceived, HostLearned
@@ -45,19 +55,24 @@ from gnutella.routing.hosts import HostCache
 from gnutella.routing.router import Router
 from gnutella.routing.seams import Chance
 from gnutella.settings import NetworkSettings
+from gnutella.superpeers.facts import Facts
+from gnutella.superpeers.roles import RolePolicy
 from gnutella.units import Address, LinkId
 
 #: How long a busy link's bytes may wait for more.  gtk-gnutella waits up to 200 ms; ours is short because a search crosses
 #: several links, and long enough that a busy link costs two hundred system calls a second at most.
 CORK_S = 0.005
 TICK_S = 1.0
+#: How often hosts are asked for by ping while too few are known to dial (our own number; a ping is answered once a second).
+ASK_AGAIN_S = 5.0
 
 
 class Links:
     """All links of one node.
 
     `emit` gets the router's events and those of network.events.  `http` and `giv` make the protocols that take over such
-    connections to the peer port; each gets the peer's IP.
+    connections to the peer port; each gets the peer's IP.  `policy` decides our role from what `measure` tells; without one
+    it is fixed, `auto` meaning an ultrapeer.
     """
 
     log = Logger()
@@ -77,6 +92,8 @@ class Links:
         http: Callable[[str], IProtocol] | None = None,
         giv: Callable[[str], IProtocol] | None = None,
         gate: Gate | None = None,
+        policy: RolePolicy | None = None,
+        measure: Callable[[], Facts] = Facts,
     ) -> None:
         self.router = router
         self.tls = tls if settings.tls else None
@@ -91,7 +108,8 @@ class Links:
         self._gate = gate or Gate()
         self._admission = Admission(settings, router.servent_id, self._gate)
         self.roster = Roster()
-        self._dialling = Dialling(self, self.roster, hosts, dialler, Targets(addresses_in(settings.connect)))
+        targets = Targets(addresses_in(settings.connect))
+        self._dialling = Dialling(self, self.roster, hosts, dialler, targets, is_public=settings.profile == "public")
         self._targets = self._dialling.targets
         self._ports = Ports(reactor)
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
@@ -104,6 +122,10 @@ class Links:
             leaves=settings.max_leaves,
             reached=lambda host: emit(PortReached(host)),
         )
+        policy = policy or RolePolicy("leaf" if router.is_leaf else "ultrapeer", demands_of(settings), rng)
+        self.roles = Roles(self, self.roster, hosts, router.servent_id, policy, measure)
+        self._admission.is_leaf = self._introductions.is_leaf = self.roles.is_leaf
+        self._asked_at = 0.0
         self._dirty: list[PeerLink] = []
         self._cork: Any = None
         self._ticks = LoopingCall(self._tick)
@@ -200,6 +222,7 @@ class Links:
         self.handshake_timeout_s = settings.handshake_timeout_s
         self._admission.use_settings(settings)
         self._introductions.use_settings(settings)
+        self.roles.policy.demands = demands_of(settings)
 
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
@@ -237,10 +260,16 @@ class Links:
             link = self.roster.open.get(event.link)
             if link is not None:
                 self.router.count_drop(DropReason.PEER_BYE)
+                hosts = hosts_in_bye(event.headers)
+                self._introductions.learn_hosts(hosts, self.roster.open.values(), self._clock(), is_ultrapeer=True)
                 self._close_counted(link, DropReason.PEER_BYE, f"{event.code} {event.text}".strip())
         elif type(event) is HostLearned and event.address not in self._own_addresses():
             self.hosts.learn(
-                event.address, self._clock(), is_ultrapeer=event.is_ultrapeer, daily_uptime_s=event.daily_uptime_s
+                event.address,
+                self._clock(),
+                is_ultrapeer=event.is_ultrapeer,
+                daily_uptime_s=event.daily_uptime_s,
+                has_room=None if event.free_leaf_slots is None else event.free_leaf_slots > 0,
             )
         self._emit(event)
 
@@ -257,10 +286,17 @@ class Links:
     def _close_counted(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         words = b""
         if reason.bye and link.peer is not None and link.peer.reads_bye:
-            words = encode(fresh_guid(self._rng), 1, 0, Bye(reason.bye, detail or reason.meaning))
+            bye = Bye(reason.bye, detail or reason.meaning, self._try_line(link))
+            words = encode(fresh_guid(self._rng), 1, 0, bye)
             self.router.counters.kind(BYE).tx += 1
         self._unlink(link, reason, detail)
         link.close(reason, detail, words)
+
+    def _try_line(self, link: PeerLink) -> str:
+        """Whom a leaf may turn to that loses us."""
+        equals = [other.reached_at for other in self.roster.open.values() if not other.is_leaf]
+        hosts = self._introductions.hosts_for(link.host, [a for a in equals if a is not None]) if link.is_leaf else ()
+        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
 
     def _unlink(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         """An open link is none any more, from here on for everybody."""
@@ -276,32 +312,58 @@ class Links:
 
     def offer(self, link: PeerLink) -> Offer:
         """What we say of ourselves to that peer."""
-        has_room = self._admission.has_slot(is_leaf=False, links=self.roster.counted())
         offer = self._introductions.offer(
-            link, list(self.roster.open.values()), has_tls=self.tls is not None, has_room=has_room
+            link,
+            list(self.roster.open.values()),
+            has_tls=self.tls is not None,
+            ultrapeer_needed=self.roles.needed(),
         )
         return replace(offer, extra=GUESS_HEADER) if self.router.self.takes_guess else offer
 
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
         """Whether we want it."""
+        if (refusal := self.roles.met(link, peer, self._clock())) is not None:
+            return refusal
         twins = list(self.roster.open.values())  # two that are both still shaking hands are sorted out when they open
-        if not link.incoming:
-            return self._admission.either_way(link.host, peer, twins)
         others = [other for other in self.roster.counted() if other is not link]
+        if not link.incoming:
+            return self._admission.outgoing(link.host, peer, twins, others)
         return self._admission.incoming(link.host, peer, twins, others, self._clock())
+
+    def become_leaf(self, link: PeerLink, peer: Peer) -> bool:
+        """An ultrapeer tells us that it needs no other one: whether we are its leaf from now on."""
+        return self.roles.become_leaf(self._clock())
+
+    def turn(self, *, is_leaf: bool, reason: str) -> None:
+        """roles.Owner: be a leaf, or an ultrapeer, from now on; open links anew, since their handshakes said otherwise."""
+        self.router.set_role(is_leaf=is_leaf)
+        self._admission.is_leaf = self._introductions.is_leaf = is_leaf
+        links = sorted(self.roster.open.values(), key=lambda link: not link.is_leaf)
+        ultrapeers = [link.reached_at for link in links if link.peer is not None and link.peer.is_ultrapeer]
+        self._emit(RoleChanged(is_leaf, reason))
+        for link in links:
+            self.close(link, DropReason.ROLE_CHANGED, reason)
+        for address in [a for a in ultrapeers if a is not None][: self._admission.wanted_links]:
+            self._dialling.dial(address)
 
     def link_ready(self, link: PeerLink) -> None:
         """Its handshake is over: from now on the router has it."""
         peer, now = link.peer, self._clock()
         assert peer is not None
+        if link.we_are_leaf is not self.roles.is_leaf:
+            self._turned_meanwhile(link)
+            return
         if (twin := self.roster.twin(link)) is not None:
             self._resolve_twins(link, twin)
             if link.phase is not Phase.OPEN:
                 return
         self.roster.opened(link)
         if link.dialled is not None:
-            self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer)
+            has_room = True if peer.ultrapeer_needed is False else None
+            self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
             self.hosts.worked(link.address, now)
+        else:
+            self._introductions.learn_caller(link.host, peer, self.roster.open.values(), now)
         self._introductions.learn(peer, self.roster.open.values(), now)
         if self._own_address.linked_at(link.local_host):
             self.router.self.ipv6 = self._own_address.ipv6 or ""
@@ -310,7 +372,7 @@ class Links:
             self.router.self.ipv6 = self._own_address.ipv6 or ""
             self.router.self_changed()
             self._emit(ReachabilityChanged(self._own_address.external or ""))
-        info = link_info(link, peer, we_are_leaf=self.router.is_leaf)
+        info = link_info(link, peer, we_are_leaf=link.we_are_leaf)
         self.execute(self.router.link_opened(link.id, info, now))
         row = self.row(link)
         self._emit(LinkOpened(link.id, row))
@@ -324,19 +386,24 @@ class Links:
             if refused.peer.servent_id == self.router.servent_id:
                 reason, detail = DropReason.SELF_LINK, "that is this node itself"
         self.router.count_drop(reason)
+        now = self._clock()
         if link.dialled is None:
             self._gate.refused(link.host, reason)
+            if refused is not None and refused.peer is not None and reason is DropReason.LEAF_TO_LEAF:
+                self._introductions.learn_caller(link.host, refused.peer, self.roster.open.values(), now)
             return
-        now = self._clock()
         link.closed_for = (reason, detail)
-        self._targets.failed(link.dialled, now, is_refused=refused is not None)
-        if reason is DropReason.SELF_LINK:
-            self.hosts.forget(link.dialled)
-            self._targets.drop(link.dialled)
-        else:
-            self.hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
+        self._dialling.let_rest(link.dialled, refused, reason, now, is_leaf=self.roles.refused(refused, now))
         self._emit(LinkFailed(str(link.dialled), reason, detail))
         self._dialling.failed(link, reason, detail)
+
+    def _turned_meanwhile(self, link: PeerLink) -> None:
+        """Our role changed between two blocks of its handshake: what the peer was told is not true any more."""
+        self.router.count_drop(DropReason.ROLE_CHANGED)
+        if link.dialled is not None:
+            self._targets.postpone(link.dialled, self._clock())
+            self._dialling.failed(link, DropReason.ROLE_CHANGED, "")
+        link.close(DropReason.ROLE_CHANGED)
 
     def link_lost(self, link: PeerLink) -> None:
         """Its connection is gone."""
@@ -418,11 +485,25 @@ class Links:
 
     def _tick(self) -> None:
         now = self._clock()
+        self.roles.tick(now)
+        self._tell_slots()
         self.execute(self.router.tick(now))
         self._dialling.dial_targets(now)
         if self._settings.profile != "loopback":  # such a node finds nobody on its own
             wanted, own = self._admission.wanted_links, self._own_addresses()
-            self._dialling.dial_hosts(wanted, own, now, ultrapeers_first=self.router.is_leaf)
+            if (
+                self._dialling.dial_hosts(wanted, own, now, is_leaf=self.roles.is_leaf)
+                and now - self._asked_at >= ASK_AGAIN_S
+            ):
+                self._asked_at = now
+                self.execute(self.router.ask_for_hosts(now))
+
+    def _tell_slots(self) -> None:
+        """In pongs: what an ultrapeer has free."""
+        free = self.roles.free_slots()
+        if free != self.router.self.free_slots:
+            self.router.self.free_slots = free
+            self.router.self_changed()
 
     def _tick_failed(self, failure: Failure) -> None:
         self.log.failure("a fault while looking after links", failure)

@@ -13,6 +13,11 @@ from gnutella.errors import UserError
 from gnutella.reasons import DropReason
 from gnutella.units import Address, parse_address
 
+#: How long a leaf is left alone that refused us, a leaf too: it may be an ultrapeer by then.  In an island that is soon; on the
+#: public network gtk-gnutella bans who shakes hands twice a minute (digest 12).
+LEAF_PAUSE_S = 5.0
+PUBLIC_LEAF_PAUSE_S = 120.0
+
 #: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
 FIRST_WAIT_S = 2.0
 FIRST_WAIT_REFUSED_S = 30.0
@@ -26,7 +31,7 @@ BACK_OFF_5XX_S = 300.0
 EARLY_END_PAUSE_S = 60.0
 USER_PAUSE_S = 1800.0
 #: Ends of links that say nothing against the host.
-_HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED))
+_HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED, DropReason.ROLE_CHANGED))
 
 
 @dataclass(slots=True)
@@ -62,6 +67,19 @@ class Targets:
         target.is_busy = False
         target.due_at = now + min(MAX_WAIT_S, first * 2.0 ** min(target.failures, 16))
         target.failures += 1
+
+    def postpone(self, address: Address, until: float) -> None:
+        """It takes no such link just now, which is no failure."""
+        target = self._targets.get(address)
+        if target is not None:
+            target.is_busy = False
+            target.due_at = until
+
+    def dialling(self, address: Address) -> None:
+        """It is being dialled for another reason."""
+        target = self._targets.get(address)
+        if target is not None:
+            target.is_busy = True
 
     def lost(self, address: Address | None, now: float, lived_s: float) -> None:
         """A link to it ended after `lived_s` seconds; None for one that was not dialled."""

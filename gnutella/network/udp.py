@@ -338,7 +338,7 @@ class Udp:
     def free_slots(self) -> tuple[int, int] | None:
         """None for a leaf."""
         network, links = self._network, self._links.summary()
-        if network.role == "leaf":
+        if self._router.is_leaf:
             return None
         leaves = links["leaves"]
         return network.max_leaves - leaves, network.max_links - (links["peers"] - leaves)

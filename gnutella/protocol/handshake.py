@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 
 from gnutella.errors import LocalMisuse, RemoteViolation
 from gnutella.protocol.headers import MAX_HEAD_BYTES, MAX_HEAD_LINES, MAX_LINE, Head, Headers, HeadReader, format_head
-from gnutella.protocol.peer import TRY_ULTRAPEERS, Offer, Peer, read_peer
+from gnutella.protocol.peer import TRY, TRY_ULTRAPEERS, Offer, Peer, read_peer
 from gnutella.reasons import DropReason
 from gnutella.units import Address
 
@@ -69,6 +69,8 @@ class Established:
     tls: bool
     surplus: bytes
     version: str
+    #: We offered ourselves as an ultrapeer, and became the peer's leaf because it said that it needs no other.
+    is_guided: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +90,18 @@ class Initiator:
     """Our side when we dialled.
 
     `remote_host` is the IP that we dialled, told to the peer as Remote-IP.  `decide`, when given, is called once with what
-    block 2 says, and may still refuse in block 3.
+    block 2 says, and may still refuse in block 3.  `become_leaf`, when given, is called where an ultrapeer tells us, who
+    offered ourselves as one, that it needs no other (digest 1.5): True makes us its leaf, False ignores the hint.
     """
 
-    def __init__(self, offer: Offer, remote_host: str, decide: Callable[[Peer], Refusal | None] | None = None) -> None:
+    def __init__(
+        self,
+        offer: Offer,
+        remote_host: str,
+        decide: Callable[[Peer], Refusal | None] | None = None,
+        become_leaf: Callable[[Peer], bool] | None = None,
+    ) -> None:
+        self._become_leaf = become_leaf
         self._offer = offer
         self._remote_host = remote_host
         self._decide = decide
@@ -127,12 +137,18 @@ class Initiator:
         we_deflate = self._offer.accepts_deflate and peer.accepts_deflate
         tls = self._offer.tls and peer.offers_tls
         fields = []
+        if is_guided := self._is_guided(peer):
+            fields.append(("X-Ultrapeer", "False"))
         if tls:
             fields.append(("Connection", "Upgrade"))
         if we_deflate:
             fields.append(("Content-Encoding", "deflate"))
-        self.result = Established(peer, we_deflate, peer.deflates, tls, self._reader.rest, "0.6")
+        self.result = Established(peer, we_deflate, peer.deflates, tls, self._reader.rest, "0.6", is_guided)
         return format_head(_SUCCESS, fields)
+
+    def _is_guided(self, peer: Peer) -> bool:
+        is_asked = self._offer.is_ultrapeer and peer.is_ultrapeer is True and peer.ultrapeer_needed is False
+        return is_asked and self._become_leaf is not None and self._become_leaf(peer)
 
 
 class Acceptor:
@@ -167,6 +183,10 @@ class Acceptor:
             # A hasty initiator's block 3 may be here already; nothing is sent for it.
             self.receive(rest)
         return answer
+
+    def use_offer(self, offer: Offer) -> None:
+        """Say this of ourselves in block 2; `decide` may call it, since what block 1 says may change what we are."""
+        self._offer = offer
 
     def complaint(self, reason: DropReason) -> bytes:
         """What to tell the peer when the edge gives up: an error block, or nothing once block 2 was sent."""
@@ -238,8 +258,8 @@ class Acceptor:
         return format_head("GNUTELLA/0.6 593 Hi", fields)
 
     def _try_fields(self) -> list[tuple[str, str]]:
-        hosts = self._offer.try_ultrapeers
-        return [(TRY_ULTRAPEERS, _join(hosts, ", "))] if hosts else []
+        lists = ((TRY_ULTRAPEERS, self._offer.try_ultrapeers), (TRY, self._offer.try_hosts))
+        return [(name, _join(hosts, ", ")) for name, hosts in lists if hosts]
 
 
 def _first_objection(version: tuple[int, int], peer: Peer) -> Refusal | None:

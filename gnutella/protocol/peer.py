@@ -14,8 +14,11 @@ from gnutella.protocol.headers import Headers
 from gnutella.units import Address, Guid, parse_address
 
 TRY_ULTRAPEERS = "X-Try-Ultrapeers"
+TRY = "X-Try"
 #: Entries read of a list of other hosts (digest 5.4).
 MAX_TRY_HOSTS = 20
+#: Header lines of a Bye that are looked at; gtk-gnutella sends half a dozen.
+MAX_BYE_LINES = 32
 MAX_USER_AGENT = 128
 #: Clamps of gtk-gnutella (digest 1.6).
 MAX_DEGREE = 1000
@@ -50,6 +53,8 @@ class Offer:
     tls: bool = False
     servent_id: Guid | None = None
     try_ultrapeers: tuple[Address, ...] = ()
+    #: Hosts that are no ultrapeers, or of which that is not known (X-Try).
+    try_hosts: tuple[Address, ...] = ()
     query_routing: bool = True
     ultrapeer_needed: bool | None = None
     #: Our IPv6 address beside an IPv4 one, and whether we speak IPv6 at all.
@@ -217,10 +222,23 @@ def _guid(headers: Headers) -> Guid | None:
 
 def _try_hosts(headers: Headers) -> tuple[Address, ...]:
     """X-Try-Ultrapeers and X-Try; never X-Try-Hubs, whose hosts belong to another network."""
-    entries = headers.get(TRY_ULTRAPEERS).split(",")[:MAX_TRY_HOSTS] + headers.get("X-Try").split(",")[:MAX_TRY_HOSTS]
+    return tuple(dict.fromkeys(hosts_in(headers.get(TRY_ULTRAPEERS)) + hosts_in(headers.get(TRY))))[:MAX_TRY_HOSTS]
+
+
+def hosts_in(text: str) -> tuple[Address, ...]:
+    """The addresses of an X-Try list, in order; what cannot be read is left out."""
     hosts: dict[Address, None] = {}
-    for entry in entries:
+    for entry in text.split(",")[:MAX_TRY_HOSTS]:
         words = entry.split(maxsplit=1)  # Shareaza writes a date behind the address
         if words and (address := _literal_address(words[0])) is not None:
             hosts[address] = None
-    return tuple(hosts)[:MAX_TRY_HOSTS]
+    return tuple(hosts)
+
+
+def hosts_in_bye(lines: str) -> tuple[Address, ...]:
+    """The hosts of X-Try-Ultrapeers among the header lines of a Bye."""
+    for line in lines.splitlines()[:MAX_BYE_LINES]:
+        name, _, value = line.partition(":")
+        if name.strip().lower() == TRY_ULTRAPEERS.lower():
+            return hosts_in(value)
+    return ()

@@ -36,6 +36,7 @@ class HostLearned:
     kbytes: int
     is_ultrapeer: bool
     daily_uptime_s: int | None
+    free_leaf_slots: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class ByeReceived:
     link: LinkId
     code: int
     text: str
+    headers: str = ""
 
 
 @dataclass(frozen=True, slots=True)

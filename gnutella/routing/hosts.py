@@ -33,6 +33,8 @@ MAX_KEPT_BACK_OFF_S = 86400.0
 MAX_FAILURES = 6
 #: ... and not taken up again for so long, whoever tells of it (gtk-gnutella keeps bad hosts out for 30 min; digest 5.5).
 DEAD_S = 1800.0
+#: Order of hosts by whether they have slots for leaves.
+_ROOM = {True: 0, None: 1, False: 2}
 #: Dead hosts remembered; the first ones go when there are more.
 MAX_DEAD = 1000
 
@@ -59,6 +61,7 @@ class _Host:
     is_ultrapeer: bool = False
     daily_uptime_s: int | None = None
     not_before: float = 0.0
+    has_room: bool | None = None
 
     def rank(self) -> tuple[int, float, bool, int, float]:
         """Larger is better."""
@@ -98,9 +101,17 @@ class HostCache:
         return address in self._hosts
 
     def learn(
-        self, address: Address, now: float, *, is_ultrapeer: bool | None = None, daily_uptime_s: int | None = None
+        self,
+        address: Address,
+        now: float,
+        *,
+        is_ultrapeer: bool | None = None,
+        daily_uptime_s: int | None = None,
+        has_room: bool | None = None,
     ) -> bool:
         """Somebody told of this address; True if it is new.  The caller has judged whether it is plausible.
+
+        `has_room`: it has slots for leaves.
 
         A host that was forgotten because it never worked is not taken up again until DEAD_S are over.
         """
@@ -115,6 +126,8 @@ class HostCache:
             host.is_ultrapeer = is_ultrapeer
         if daily_uptime_s is not None:
             host.daily_uptime_s = daily_uptime_s
+        if has_room is not None:
+            host.has_room = has_room
         return is_new
 
     def worked(self, address: Address, now: float) -> None:
@@ -140,6 +153,12 @@ class HostCache:
             return
         doubled = min(MAX_BACK_OFF_S, FIRST_BACK_OFF_S * 2.0 ** min(host.failures - 1, 16))
         host.not_before = now + (doubled if back_off_s is None else back_off_s)
+
+    def postpone(self, address: Address, until: float) -> None:
+        """Do not dial it before `until`, though nothing speaks against it: it takes no such link just now."""
+        host = self._hosts.get(address)
+        if host is not None:
+            host.not_before = max(host.not_before, until)
 
     def forget(self, address: Address) -> None:
         """Drop a host, for example our own address."""
@@ -172,7 +191,7 @@ class HostCache:
         free = [host for host in self._hosts.values() if host.not_before <= now and host.address not in exclude]
         free.sort(key=_Host.rank, reverse=True)
         if ultrapeers_first:
-            free.sort(key=lambda host: not host.is_ultrapeer)
+            free.sort(key=lambda host: (not host.is_ultrapeer, _ROOM[host.has_room]))
         return self._spread([host.address for host in free], count, beside)
 
     def _spread(self, ranked: list[Address], count: int, beside: Iterable[str]) -> list[Address]:
@@ -192,11 +211,33 @@ class HostCache:
                 chosen.append(address)
         return chosen + others[: count - len(chosen)]
 
-    def to_tell(self, count: int, exclude: Collection[Address] = ()) -> list[Address]:
-        """Addresses for X-Try-Ultrapeers: those that never failed, the ones that worked last first."""
-        fresh = [host for host in self._hosts.values() if not host.failures and host.address not in exclude]
+    def to_tell(
+        self, count: int, exclude: Collection[Address] = (), *, is_ultrapeer: bool | None = None
+    ) -> list[Address]:
+        """Addresses to tell others: those that never failed, with free slots first, then the ones that worked last.
+
+        `is_ultrapeer`: only those that are known to be ultrapeers, or only those that are not; None: both.
+        """
+        fresh = [
+            host
+            for host in self._hosts.values()
+            if not host.failures and host.address not in exclude and is_ultrapeer in (None, host.is_ultrapeer)
+        ]
         fresh.sort(key=_Host.rank, reverse=True)
+        fresh.sort(key=lambda host: _ROOM[host.has_room])
         return [host.address for host in fresh[:count]]
+
+    def has_room(self, address: Address) -> bool:
+        """Whether it is known to have slots for leaves."""
+        host = self._hosts.get(address)
+        return host is not None and host.has_room is True
+
+    def ultrapeers(self, now: float, exclude: Collection[Address] = ()) -> int:
+        """How many are known to be ultrapeers and may be dialled now; none of `exclude`."""
+        return sum(
+            host.is_ultrapeer and host.not_before <= now and host.address not in exclude
+            for host in self._hosts.values()
+        )
 
     def rows(self) -> list[HostRow]:
         """Everything, for the store."""

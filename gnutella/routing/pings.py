@@ -89,7 +89,10 @@ class Pings:
             return  # A leaf takes no links; its pong says that it lives.
         cached = CachedPong(pong.address, frame.payload, link.id, frame.hops + 1, now)
         if self.cache.put(cached):
-            self._board.emit(HostLearned(pong.address, pong.files, pong.kbytes, pong.is_ultrapeer, pong.daily_uptime_s))
+            free = None if pong.free_slots is None else pong.free_slots[0]
+            self._board.emit(
+                HostLearned(pong.address, pong.files, pong.kbytes, pong.is_ultrapeer, pong.daily_uptime_s, free)
+            )
 
     def _judge(self, link: Link, frame: Frame, now: float) -> tuple[DropReason | None, Pong | None]:
         reason = wrong_ttl(frame)
@@ -131,6 +134,13 @@ class Pings:
         """The first ping of a link, and when the next is due."""
         self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
         self._schedule(link, now)
+
+    def ask(self, now: float) -> None:
+        """Ask every link but leaves for pongs; the next ping of each is an interval away."""
+        for link in self._board.links.values():
+            if not link.info.is_leaf:
+                self._send(link, REFRESH_TTL, now)
+                self._schedule(link, now)
 
     def recent_pongs(self, now: float) -> list[Pong]:
         """Pongs of the cache, in random order."""

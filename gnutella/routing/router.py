@@ -148,6 +148,18 @@ class Router:
         self._relay.use_settings(settings)
         self._pings.use_settings(settings)
 
+    def set_role(self, *, is_leaf: bool) -> None:
+        """Be a leaf from now on, or no more.  The edge closes the links, whose handshakes said something else."""
+        self._board.is_leaf = is_leaf
+        self._board.links_changed()
+        self._tables.role_changed()
+        self.self_changed()
+
+    def ask_for_hosts(self, now: float) -> list[Action]:
+        """Ping all links but leaves for pongs, rather than at the next interval: more hosts are needed now."""
+        self._pings.ask(now)
+        return self._flush()
+
     def set_library(self, library: Library) -> None:
         """Answer from this snapshot from now on."""
         self._answers.set_library(library)

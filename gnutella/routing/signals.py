@@ -90,7 +90,7 @@ class Signals:
         except RemoteViolation as violation:
             self._board.drop(link, violation.reason)
             bye = Bye(0, "")
-        self._board.emit(ByeReceived(link.id, bye.code, bye.text[:MAX_BYE_TEXT]))
+        self._board.emit(ByeReceived(link.id, bye.code, bye.text[:MAX_BYE_TEXT], bye.headers))
         self._board.remove(link)
 
     def _read(self, link: Link, frame: Frame, now: float) -> None:

@@ -82,6 +82,10 @@ class Tables:
         """What our library answers to."""
         self._own.set_own(hashes)
 
+    def role_changed(self) -> None:
+        """We are a leaf now, or no more: other peers read our table, at another pace."""
+        self._own.max_wait_s = MAX_WAIT_LEAF_S if self._board.is_leaf else MAX_WAIT_ULTRAPEER_S
+
     def tick(self, now: float) -> None:
         """Send what is due of our table; stop sending to leaves that have not told theirs in time."""
         self._end_grace(now)

@@ -1,0 +1,156 @@
+"""Leaf or ultrapeer, while the node runs: gathers the facts, asks the policy, and has the links opened anew after a change.
+
+What is decided, and why, is gnutella.superpeers.roles; here is what a handshake may change (a leaf that asks, an ultrapeer that
+guides) and what is counted for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+from gnutella.network.link import PeerLink
+from gnutella.network.roster import ENDING, Roster
+from gnutella.protocol.handshake import HandshakeRefused, Peer, Refusal
+from gnutella.reasons import DropReason
+from gnutella.routing.hosts import HostCache
+from gnutella.superpeers.facts import Facts, judge
+from gnutella.superpeers.roles import Decision, RolePolicy, needs_ultrapeers
+from gnutella.units import Address, Guid
+
+#: How long a refusal for want of a slot counts, and how many are kept (our own numbers).
+FULL_LIFE_S = 60.0
+MAX_FULL = 64
+
+
+class Owner(Protocol):
+    """What a change of the role asks of the service of all links."""
+
+    def turn(self, *, is_leaf: bool, reason: str) -> None: ...
+
+
+class Roles:
+    """One node's.  `measure` gives what is known but for links; this adds those."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        roster: Roster,
+        hosts: HostCache,
+        servent_id: Guid,
+        policy: RolePolicy,
+        measure: Callable[[], Facts] = Facts,
+    ) -> None:
+        self.policy = policy
+        self._owner = owner
+        self._roster = roster
+        self._hosts = hosts
+        self._servent_id = servent_id
+        self._measure = measure
+        self._full: deque[float] = deque(maxlen=MAX_FULL)
+        self._is_told = self.is_leaf
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.policy.role == "leaf"
+
+    # -- what handshakes ask -------------------------------------------------------------------------------------------
+
+    def needed(self) -> bool | None:
+        """X-Ultrapeer-Needed; None: we say nothing."""
+        if self.is_leaf:
+            return None
+        linked = self._roster.summary()
+        return needs_ultrapeers(linked["ultrapeers"], linked["leaves"], self.policy.demands)
+
+    def met(self, link: PeerLink, peer: Peer, now: float) -> Refusal | None:
+        """A peer says what it is: a leaf that asks us, a leaf, may make an ultrapeer of us; None: go on."""
+        if link.incoming:
+            if self.is_leaf and peer.is_ultrapeer is False:
+                self._follow(self.policy.knocked(self._facts(now, self._rival(link, peer)), now))
+        elif link.we_are_leaf is not self.is_leaf and not (self.is_leaf and peer.ultrapeer_needed is False):
+            return Refusal(503, "My role changed meanwhile", DropReason.ROLE_CHANGED)
+        return None
+
+    def become_leaf(self, now: float) -> bool:
+        """An ultrapeer that we dialled says that it needs no other: whether we are its leaf from now on."""
+        was_leaf = self.is_leaf
+        if not self.policy.guided(self._facts(now), now):
+            return False
+        if not was_leaf:
+            self._follow(self.policy.decision())
+        return True
+
+    def free_slots(self) -> tuple[int, int] | None:
+        """For leaves, and for ultrapeers; None: we are a leaf."""
+        if self.is_leaf:
+            return None
+        linked, demands = self._roster.summary(), self.policy.demands
+        others = linked["peers"] - linked["leaves"]
+        return max(0, demands.max_leaves - linked["leaves"]), max(0, demands.max_links - others)
+
+    def refused(self, refusal: HandshakeRefused | None, now: float) -> bool:
+        """A host that we dialled refused us; whether it was a leaf, which takes no leaf."""
+        peer = None if refusal is None else refusal.peer
+        if refusal is None or peer is None:
+            return False
+        if peer.is_ultrapeer and refusal.code == DropReason.SLOTS_FULL.http:
+            self._full.append(now)
+        return peer.is_ultrapeer is False and self.is_leaf
+
+    # -- time ----------------------------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Decide anew; call it each second."""
+        self._follow(self.policy.decide(self._facts(now), now))
+
+    def status(self, now: float) -> dict[str, object]:
+        """As `gnutella status` shows it."""
+        decision = self.policy.decision()
+        return {
+            "setting": self.policy.setting,
+            "role": decision.role,
+            "reason": decision.reason,
+            "since_s": round(now - decision.since, 1),
+            "ultrapeer_needed": self.needed(),
+            "facts": [finding.row() for finding in judge(self._facts(now), self.policy.demands)],
+        }
+
+    # -- inside --------------------------------------------------------------------------------------------------------
+
+    def _follow(self, decision: Decision) -> None:
+        if self._is_told is not (decision.role == "leaf"):
+            self._is_told = decision.role == "leaf"
+            self._owner.turn(is_leaf=self._is_told, reason=decision.reason)
+
+    def _rival(self, link: PeerLink, peer: Peer) -> Address | None:
+        """Where the peer that dials us is being dialled by us, if the one of the two with the greater id is we."""
+        if peer.listen is None or peer.servent_id is None or peer.servent_id > self._servent_id:
+            return None
+        return Address(link.host, peer.listen.port)
+
+    def _facts(self, now: float, besides: Address | None = None) -> Facts:
+        linked = self._roster.summary()
+        said = [
+            link.peer.ultrapeer_needed for link in self._roster.open.values() if link.peer and link.peer.is_ultrapeer
+        ]
+        while self._full and self._full[0] < now - FULL_LIFE_S:
+            self._full.popleft()
+        return replace(
+            self._measure(),
+            ultrapeers=linked["ultrapeers"],
+            leaves=linked["leaves"],
+            candidates=self._candidates(now, besides) if self.is_leaf and not linked["ultrapeers"] else 0,
+            wanted_by=said.count(True),
+            not_wanted_by=said.count(False),
+            full=len(self._full),
+        )
+
+    def _candidates(self, now: float, besides: Address | None) -> int:
+        """Ultrapeers known that may be dialled, and whoever is being dialled, but for `besides`."""
+        opening = [link for link in self._roster.all if not link.id and link.phase not in ENDING]
+        dialled = {link.dialled for link in opening if link.dialled is not None}
+        dialled.discard(besides)
+        return len(dialled) + self._hosts.ultrapeers(now, {*dialled, *([besides] if besides else ())})
