@@ -1,7 +1,7 @@
 """`gnutella demo`: five real servents on loopback, a dozen files, searches, a download from two sources, and why.
 
-Everything runs in one process and a temporary directory, on free ports of 127.0.0.1, and leaves nothing behind.  Until roles
-come with superpeers the five are equals; two of them are hubs by the way they are linked:
+Everything runs in one process and a temporary directory, on free ports of 127.0.0.1, and leaves nothing behind.  Two of the
+five are ultrapeers, the hubs; the others are leaves:
 
     edge-1 --- hub-1 --- hub-2 --- edge-2      edge-3 is linked to both hubs, so that a
                   \\____ edge-3 ____/           duplicate can be seen being dropped
@@ -159,8 +159,9 @@ class Demo:
         self._files = write_files(self._directory, self.names)
         self.nodes = {name: self._node(name) for name in self.names}
         await start_nodes(list(self.nodes.values()))
-        links = await self._link()
         await self._until(self._is_hashed, "the shared files are hashed")
+        links = await self._link()
+        await self._until(self._is_guided, "the leaves told their hubs what they have")
         self.show.overlay(self.nodes, links, self.reactor.seconds() - begun)
         asker = self.nodes["edge-1"]
         wonderland = await self._query(asker, "alice wonderland", at_least=2)
@@ -179,7 +180,11 @@ class Demo:
 
     def _node(self, name: str) -> Node:
         settings = Settings(
-            network=NetworkSettings(listen=("tcp:0:interface=127.0.0.1",), profile="loopback"),
+            network=NetworkSettings(
+                listen=("tcp:0:interface=127.0.0.1",),
+                profile="loopback",
+                role="ultrapeer" if name.startswith("hub") else "leaf",
+            ),
             routing=RoutingSettings(trace="all"),
             sharing=SharingSettings(directories=(str(self._directory / name / "shared"),), watch=False, rescan_s=0),
             control=ControlSettings(console="off"),
@@ -197,6 +202,10 @@ class Demo:
         return all(
             self.nodes[name].library.catalog.file_count == len(files) for name, files in self._files.items() if files
         )
+
+    def _is_guided(self) -> bool:
+        hubs = [node for name, node in self.nodes.items() if name.startswith("hub")]
+        return all(hub.router.has_table(link) for hub in hubs for link in hub.router.links())
 
     async def _query(self, asker: Node, words: str, at_least: int, sources: int = 1) -> Any:
         begun = self.reactor.seconds()

@@ -163,7 +163,7 @@ class Travels:
                 step, other = str(row["step"]), by_address.get(str(row["link"]), str(row["link"]))
                 if step == "received from":
                     self._came_from[name] = other
-                elif step == "forwarded to":
+                elif step in ("forwarded to", "led to"):
                     self.messages += 1
                     passed_on = True
                 elif step == "dropped from":
@@ -172,7 +172,8 @@ class Travels:
                     self._stops.append((name, "its TTL was spent"))
                     passed_on = True
             if name in self._came_from and not passed_on:
-                self._stops.append((name, "no other link to pass it on to"))
+                why = "a leaf, which passes nothing on" if node.router.is_leaf else "nobody else to pass it on to"
+                self._stops.append((name, why))
 
     def path_to(self, servent_id: str) -> list[str]:
         """Names of the nodes from the one that asked to the one that has this servent id (hex)."""

@@ -84,7 +84,7 @@ class Face:
         return {
             "version": __version__,
             "servent_id": node.router.servent_id.hex(),
-            "role": "leaf" if settings.network.role == "leaf" else "ultrapeer",
+            **node.links.roles.status(node.reactor.seconds()),
             "uptime_s": round(node.reactor.seconds() - node.started_at, 1),
             "listen": node.links.listening,
             "links": node.links.summary(),

@@ -8,7 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, PortReached, ReachabilityChanged
+from gnutella.network.events import (
+    LinkClosed,
+    LinkFailed,
+    LinkOpened,
+    PortReached,
+    ReachabilityChanged,
+    RoleChanged,
+)
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Emit, SendDatagram
 from gnutella.routing.events import (
@@ -82,6 +89,8 @@ class Happenings:
                     reason=event.reason.value,
                     detail=event.detail[:MAX_TEXT],
                 )
+            case RoleChanged():
+                journal.add("role_changed", role="leaf" if event.is_leaf else "ultrapeer", reason=event.reason)
             case ReachabilityChanged():
                 node.standing.moved()
                 self.reachability_changed()

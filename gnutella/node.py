@@ -14,6 +14,7 @@ import os
 import random
 import secrets
 import sys
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ from gnutella.network.dial import Dialler
 from gnutella.network.hashers import HashWorkers
 from gnutella.network.library import LibraryService
 from gnutella.network.links import Links
+from gnutella.network.measures import Measures, demands_of
 from gnutella.network.memory import Memory
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.own_words import OwnWords
@@ -61,6 +63,7 @@ from gnutella.searches import Searches
 from gnutella.settings import Settings
 from gnutella.settings_file import Loaded
 from gnutella.startup import check, complain, load_settings, resolve_directory, runtime_settings
+from gnutella.superpeers.roles import RolePolicy
 from gnutella.units import Address, Guid
 from gnutella.wanted import holding_of, sources_of
 
@@ -212,7 +215,7 @@ class Node(Service):
             self.own_address,
             self.rng,
             allow_private=settings.network.profile != "public",
-            is_leaf=settings.network.role == "leaf",
+            is_leaf=settings.network.role != "ultrapeer",
             now=self.reactor.seconds(),
         )
         self.router.self.reads_tls = settings.network.tls
@@ -259,6 +262,15 @@ class Node(Service):
             http=self.bootstrap.http(self.transfers.http_protocol),
             giv=self.transfers.giv_protocol,
             gate=self.safety.gate,
+            policy=RolePolicy(settings.network.role, demands_of(settings.network), self.rng, self.reactor.seconds()),
+            measure=Measures(
+                wall=self.reactor.seconds,
+                steady=time.monotonic,
+                reach=lambda: (self.face.is_reachable, self.face.is_reachable_by_udp),
+                sent=lambda: self.router.counters.tx_bytes,
+                uploading=self.transfers.exchange.speed,
+                limit=lambda: self.config.settings.transfers.upload_kib_s * 1024,
+            ),
         )
         self.own_words = OwnWords(self.workers, self.router.set_words)
         self.udp = Udp(

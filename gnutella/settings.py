@@ -28,7 +28,8 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     #: Peers to link with at start, as host:port.
     connect: tuple[str, ...] = ()
     #: `leaf` links to 3 to 5 ultrapeers only, tells them what its files answer to, and relays nothing; `ultrapeer` relays for
-    #: others and leads queries to its leaves; `auto` is `ultrapeer` in this version.
+    #: others and leads queries to its leaves; `auto` begins as a leaf, and becomes an ultrapeer, or a leaf again, as it is fit
+    #: and needed: `gnutella status` says why.  Links are opened anew when the role changes.
     role: Role = "auto"
     #: Which addresses are believed, and how peers are found beside `connect`, host cache, pongs and handshakes: `lan` keeps
     #: private addresses and calls into the local network by multicast; `public` drops private ones and asks UDP host caches;

@@ -33,7 +33,7 @@ class Options(usage.Options):
             "Directory of the node: gnutella.toml, state.db, token, control.sock, incoming/, incomplete/.",
         ],
         ["config", "c", None, "Settings file (TOML); default: gnutella.toml in the directory, if it is there."],
-        ["role", None, None, "auto (default; acts as ultrapeer in this version), leaf or ultrapeer."],
+        ["role", None, None, "auto (default: as it is fit and needed), leaf or ultrapeer."],
         ["profile", None, None, "lan (default), public or loopback: which addresses are believed."],
         ["control", None, None, "Endpoint of the control socket; default unix:DIR/control.sock:mode=600."],
         [

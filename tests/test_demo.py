@@ -59,7 +59,7 @@ def test_the_demo_searches_downloads_from_two_sources_and_leaves_nothing(tmp_pat
     assert (len(overlay["nodes"]), overlay["links"], overlay["files"]) == (5, 5, 14)
     assert ["edge-1", "hub-1", "hub-2", "edge-2"] in words["paths"]
     assert nothing["hits"] == 0 and nothing["paths"] == []
-    assert {"node": "edge-2", "reason": "no other link to pass it on to"} in words["stopped"]
+    assert {"node": "edge-2", "reason": "a leaf, which passes nothing on"} in words["stopped"]
     assert any(stop["reason"].startswith("duplicate, from ") for stop in words["stopped"])
     assert urn["hits"] == 1 and urn["words"].startswith("urn:sha1:")
     assert set(download["sources"]) == {"edge-2", "edge-3"}

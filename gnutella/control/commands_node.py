@@ -63,6 +63,18 @@ STATUS_COLUMNS = (
         "{host, wait_s} of those that came too often",
     ),
     Column("consoles", "list", default=[], meaning="endpoints of the open control sockets and consoles"),
+    Column("role_setting", default="", meaning="network.role: auto, leaf or ultrapeer"),
+    Column("role_reason", default="", meaning="why it has this role"),
+    Column("role_since_s", "duration", default=0, meaning="how long it has had this role"),
+    Column(
+        "ultrapeer_needed", "truth", default=None, meaning="what it tells peers as X-Ultrapeer-Needed; null: nothing"
+    ),
+    Column(
+        "role_facts",
+        "json",
+        default=[],
+        meaning="what is measured for `auto`: {fact, value, wanted, met}; met is null where it cannot be told",
+    ),
 )
 DOCTOR_COLUMNS = (
     Column("ok", "truth", "", 4, meaning="true, false, or null where it cannot be told"),

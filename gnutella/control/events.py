@@ -84,6 +84,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
         EventType(
             "web_cache_asked", ("url", "hosts", "error"), "a web cache was asked; how many hosts it told, or why none"
         ),
+        EventType("role_changed", ("role", "reason"), "this node became a leaf, or an ultrapeer, and why"),
         EventType("control_refused", ("address", "reason"), "a console or API caller was refused"),
         EventType("gap", ("first", "last"), "events first..last happened but are no longer kept"),
     )

@@ -181,6 +181,8 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
             f"{printable(str(row.get('version')))}  {printable(str(row.get('role')))}{profile}  "
             f"up {format_duration(number_of(row, 'uptime_s'))}  {ready}",
         ),
+        ("role", _role(row)),
+        ("facts", _facts(row)),
         ("listening", cell(Column("", "list"), row.get("listen")) or "no"),
         ("consoles", cell(Column("", "list"), row.get("consoles")) or "none"),
         ("reachable", _reachable(reachable)),
@@ -222,6 +224,23 @@ def _count(row: Row, key: str) -> str:
 
 def _counted(row: Row, key: str) -> str:
     return f"{_count(row, key)} {key[:-1] if row.get(key) == 1 else key}"
+
+
+def _role(row: Row) -> str:
+    """The role, who set it, for how long, and why."""
+    setting = f" ({printable(str(row['role_setting']))})" if row.get("role_setting") else ""
+    reason = f": {printable(str(row['role_reason']))}" if row.get("role_reason") else ""
+    return f"{printable(str(row.get('role')))}{setting} for {format_duration(number_of(row, 'role_since_s'))}{reason}"
+
+
+def _facts(row: Row) -> str:
+    """What was measured for the role; what is not as an ultrapeer needs it stands with what is wanted."""
+    facts = row.get("role_facts")
+    told = []
+    for fact in facts if isinstance(facts, list) else ():
+        wanted = f" (wanted {printable(str(fact['wanted']))})" if fact["met"] is False else ""
+        told.append(f"{printable(str(fact['fact']))} {printable(str(fact['value']))}{wanted}")
+    return "; ".join(told) or "none"
 
 
 def _reachable(row: Row) -> str:

@@ -222,7 +222,7 @@ class Links:
         self.handshake_timeout_s = settings.handshake_timeout_s
         self._admission.use_settings(settings)
         self._introductions.use_settings(settings)
-        self.roles.policy.demands = demands_of(settings)
+        self.roles.use_settings(settings, self._clock())
 
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""

@@ -36,8 +36,8 @@ def demands_of(settings: NetworkSettings) -> Demands:
 class Measures:
     """Called once a second.
 
-    `wall` and `steady` are clocks; `reach` tells whether strangers reach us over TCP and over UDP; `sent` is how many bytes we
-    sent so far, and `limit` the upstream that the user allows, in bytes a second, 0 meaning any.
+    `wall` and `steady` are clocks; `reach` tells whether strangers reach us over TCP and over UDP; `sent` is how many bytes
+    links sent so far, `uploading` what uploads send, and `limit` what the user allows them, in bytes a second, 0 meaning any.
     """
 
     def __init__(
@@ -46,10 +46,11 @@ class Measures:
         steady: Callable[[], float],
         reach: Callable[[], tuple[bool | None, bool | None]],
         sent: Callable[[], int],
+        uploading: Callable[[], float],
         limit: Callable[[], int],
     ) -> None:
         self._wall, self._steady = wall, steady
-        self._reach, self._sent, self._limit = reach, sent, limit
+        self._reach, self._sent, self._uploading, self._limit = reach, sent, uploading, limit
         self._started = steady()
         self._drift = wall() - self._started
         self._jumped_at = float("-inf")
@@ -79,7 +80,7 @@ class Measures:
         began, sent = self._window
         if now - began >= WINDOW_S:
             total = self._sent()
-            self._best = max(self._best, int((total - sent) / (now - began)))
+            self._best = max(self._best, int((total - sent) / (now - began) + self._uploading()))
             self._window = now, total
         limit = self._limit()
         if limit and limit < PUBLIC.min_upload_bytes_s:

@@ -12,10 +12,12 @@ from dataclasses import replace
 from typing import Protocol
 
 from gnutella.network.link import PeerLink
+from gnutella.network.measures import demands_of
 from gnutella.network.roster import ENDING, Roster
 from gnutella.protocol.handshake import HandshakeRefused, Peer, Refusal
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
+from gnutella.settings import NetworkSettings
 from gnutella.superpeers.facts import Facts, judge
 from gnutella.superpeers.roles import Decision, RolePolicy, needs_ultrapeers
 from gnutella.units import Address, Guid
@@ -55,6 +57,11 @@ class Roles:
     @property
     def is_leaf(self) -> bool:
         return self.policy.role == "leaf"
+
+    def use_settings(self, settings: NetworkSettings, now: float) -> None:
+        """Another role is taken with the next tick."""
+        self.policy.demands = demands_of(settings)
+        self.policy.use_setting(settings.role, now)
 
     # -- what handshakes ask -------------------------------------------------------------------------------------------
 
@@ -110,12 +117,12 @@ class Roles:
         """As `gnutella status` shows it."""
         decision = self.policy.decision()
         return {
-            "setting": self.policy.setting,
             "role": decision.role,
-            "reason": decision.reason,
-            "since_s": round(now - decision.since, 1),
+            "role_setting": self.policy.setting,
+            "role_reason": decision.reason,
+            "role_since_s": round(now - decision.since, 1),
             "ultrapeer_needed": self.needed(),
-            "facts": [finding.row() for finding in judge(self._facts(now), self.policy.demands)],
+            "role_facts": [finding.row() for finding in judge(self._facts(now), self.policy.demands)],
         }
 
     # -- inside --------------------------------------------------------------------------------------------------------

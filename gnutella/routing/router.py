@@ -376,6 +376,11 @@ class Router:
         """Open links."""
         return list(self._board.links)
 
+    def has_table(self, link: LinkId) -> bool:
+        """Whether a link told its routing table, so that queries are led to it by that."""
+        source = self._board.links.get(link)
+        return source is not None and source.is_guided
+
     def queued_bytes(self, link: LinkId) -> int:
         """Bytes that wait for a blocked link."""
         source = self._board.links.get(link)

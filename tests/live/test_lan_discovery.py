@@ -86,11 +86,11 @@ def test_two_machines_with_nothing_configured_find_each_other_and_move_a_file(
 def test_nodes_that_share_a_machine_find_each_other_too_and_no_node_finds_itself(
     tmp_path: Path, machines: tuple[str, str]
 ) -> None:
-    other_port = ("--listen", "tcp:0", "--console", "off")
+    equals, other_port = ("--role", "ultrapeer"), ("--listen", "tcp:0", "--console", "off")
     with (
-        Machine(machines[0], tmp_path / "a") as a,
-        Machine(machines[0], tmp_path / "b", *other_port) as b,
-        Machine(machines[1], tmp_path / "c") as c,
+        Machine(machines[0], tmp_path / "a", *equals) as a,
+        Machine(machines[0], tmp_path / "b", *equals, *other_port) as b,
+        Machine(machines[1], tmp_path / "c", *equals) as c,
     ):
         nodes = (a, b, c)
         wait_until(lambda: all(len(node.linked) == 2 for node in nodes), "each is linked with both others")
