@@ -134,6 +134,11 @@ class Introductions:
         with_room = [address for address in told if self._hosts.has_room(address)]
         return self._told(host, [*with_room, *equals, *told])
 
+    def try_line(self, link: Neighbour, links: Iterable[Neighbour]) -> str:
+        """The header line of a Bye for a leaf that loses us: whom it may turn to; "" for others."""
+        hosts = self.hosts_for(link.host, _reached(links, is_leaf=False)) if link.is_leaf else ()
+        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
+
     def _told(self, host: str, hosts: Iterable[Address]) -> tuple[Address, ...]:
         """Nothing private for a public peer, and not the peer itself."""
         allow_private = not is_public(host)

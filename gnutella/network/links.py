@@ -45,7 +45,7 @@ from gnutella.network.targets import Targets, addresses_in, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
-from gnutella.protocol.peer import TRY_ULTRAPEERS, hosts_in_bye
+from gnutella.protocol.peer import hosts_in_bye
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import ByeReceived, HostLearned
@@ -286,17 +286,11 @@ class Links:
     def _close_counted(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         words = b""
         if reason.bye and link.peer is not None and link.peer.reads_bye:
-            bye = Bye(reason.bye, detail or reason.meaning, self._try_line(link))
-            words = encode(fresh_guid(self._rng), 1, 0, bye)
+            hosts = self._introductions.try_line(link, self.roster.open.values())
+            words = encode(fresh_guid(self._rng), 1, 0, Bye(reason.bye, detail or reason.meaning, hosts))
             self.router.counters.kind(BYE).tx += 1
         self._unlink(link, reason, detail)
         link.close(reason, detail, words)
-
-    def _try_line(self, link: PeerLink) -> str:
-        """Whom a leaf may turn to that loses us."""
-        equals = [other.reached_at for other in self.roster.open.values() if not other.is_leaf]
-        hosts = self._introductions.hosts_for(link.host, [a for a in equals if a is not None]) if link.is_leaf else ()
-        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
 
     def _unlink(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         """An open link is none any more, from here on for everybody."""
@@ -486,7 +480,9 @@ class Links:
     def _tick(self) -> None:
         now = self._clock()
         self.roles.tick(now)
-        self._tell_slots()
+        if (free := self.roles.free_slots()) != self.router.self.free_slots:
+            self.router.self.free_slots = free
+            self.router.self_changed()
         self.execute(self.router.tick(now))
         self._dialling.dial_targets(now)
         if self._settings.profile != "loopback":  # such a node finds nobody on its own
@@ -497,13 +493,6 @@ class Links:
             ):
                 self._asked_at = now
                 self.execute(self.router.ask_for_hosts(now))
-
-    def _tell_slots(self) -> None:
-        """In pongs: what an ultrapeer has free."""
-        free = self.roles.free_slots()
-        if free != self.router.self.free_slots:
-            self.router.self.free_slots = free
-            self.router.self_changed()
 
     def _tick_failed(self, failure: Failure) -> None:
         self.log.failure("a fault while looking after links", failure)

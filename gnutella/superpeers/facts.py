@@ -134,7 +134,7 @@ def judge(facts: Facts, demands: Demands) -> tuple[Finding, ...]:
     proof = demands.needs_proof
     return (
         _reach("reached over TCP", facts.tcp, proof),
-        _reach("reached over UDP", facts.udp, proof),
+        _reach("reached over UDP", facts.udp, proof, is_vital=proof),
         _at_least("upstream, bytes a second", facts.upload_bytes_s, demands.min_upload_bytes_s, proof),
         _at_least("open files allowed", facts.files, demands.files, False),
         _at_least("memory, bytes", facts.memory_bytes, demands.memory_bytes, False),
@@ -147,7 +147,6 @@ def obstacle(facts: Facts, demands: Demands) -> str | None:
     """What makes us useless as an ultrapeer, whoever else is there: a fact known to be bad, but for uptime; None: nothing."""
     if (
         facts.tcp is not False
-        and facts.udp is not False
         and facts.is_clock_sane
         and (facts.upload_bytes_s is None or facts.upload_bytes_s >= demands.min_upload_bytes_s)
         and (facts.files is None or facts.files >= demands.files)
@@ -172,10 +171,13 @@ def fitness(facts: Facts, demands: Demands) -> float:
     return points / 6
 
 
-def _reach(name: str, value: bool | None, needs_proof: bool) -> Finding:
+def _reach(name: str, value: bool | None, needs_proof: bool, *, is_vital: bool = True) -> Finding:
     text = "not known" if value is None else "yes" if value else "no"
-    is_met = value if value is not None else (False if needs_proof else None)
-    return Finding(name, text, "yes" if needs_proof else "not no", is_met)
+    if value is None and needs_proof:
+        is_met: bool | None = False
+    else:
+        is_met = True if value else None if value is None or not is_vital else False
+    return Finding(name, text, "yes" if needs_proof else "not no" if is_vital else "any", is_met)
 
 
 def _at_least(name: str, value: int | None, wanted: int, needs_proof: bool) -> Finding:

@@ -110,7 +110,6 @@ def test_the_public_network_wants_proof_from_those_who_are_needed(change: dict[s
     "change",
     [
         {"tcp": False},
-        {"udp": False},
         {"upload_bytes_s": 100},
         {"files": ISLAND.files - 1},
         {"memory_bytes": ISLAND.memory_bytes - 1},
@@ -125,6 +124,12 @@ def test_whoever_would_be_useless_is_no_ultrapeer_even_alone(change: dict[str, o
     assert obstacle(facts, ISLAND) is not None
     assert [finding.is_met for finding in judge(facts, ISLAND)].count(False) == 1
     assert obstacle(STRONG, PUBLIC) is shortcoming(STRONG, PUBLIC) is None
+
+
+def test_without_udp_one_is_an_ultrapeer_in_an_island_only() -> None:
+    facts = replace(STRONG, udp=False, ultrapeers=1, wanted_by=1)
+    assert run(auto(), facts, 0.0, 60.0) is not None
+    assert run(auto(1, PUBLIC), facts, 0.0, 900.0) is None
 
 
 def test_a_leaf_that_asks_makes_an_ultrapeer_of_whoever_knows_none() -> None:
