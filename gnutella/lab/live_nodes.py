@@ -35,8 +35,8 @@ role = "{role}"
 
 def _words(node: LiveNode) -> dict[str, str]:
     """Values of the settings file."""
-    roles = {"leaf": "leaf", "ultrapeer": "ultrapeer"}
-    return {"firewalled": "true" if node.is_firewalled else "false", "role": roles.get(node.role, "auto")}
+    role = node.role if node.role in ("leaf", "auto") else "ultrapeer"  # an equal relays as those do
+    return {"firewalled": "true" if node.is_firewalled else "false", "role": role}
 
 
 class LiveNode:

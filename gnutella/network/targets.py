@@ -15,7 +15,7 @@ from gnutella.units import Address, parse_address
 
 #: How long a leaf is left alone that refused us, a leaf too: it may be an ultrapeer by then.  In an island that is soon; on the
 #: public network gtk-gnutella bans who shakes hands twice a minute (digest 12).
-LEAF_PAUSE_S = 5.0
+LEAF_PAUSE_S = 2.0
 PUBLIC_LEAF_PAUSE_S = 120.0
 
 #: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
