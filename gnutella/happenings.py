@@ -68,16 +68,9 @@ class Happenings:
                     role=row["role"],
                     vendor=str(row["vendor"])[:MAX_TEXT],
                 )
-            case LinkClosed():
+            case LinkClosed() | LinkFailed():
                 journal.add(
-                    "link_closed",
-                    address=event.address,
-                    reason=event.reason.value,
-                    detail=event.detail[:MAX_TEXT],
-                )
-            case LinkFailed():
-                journal.add(
-                    "link_failed",
+                    "link_closed" if isinstance(event, LinkClosed) else "link_failed",
                     address=event.address,
                     reason=event.reason.value,
                     detail=event.detail[:MAX_TEXT],

@@ -480,9 +480,6 @@ class Links:
     def _tick(self) -> None:
         now = self._clock()
         self.roles.tick(now)
-        if (free := self.roles.free_slots()) != self.router.self.free_slots:
-            self.router.self.free_slots = free
-            self.router.self_changed()
         self.execute(self.router.tick(now))
         self._dialling.dial_targets(now)
         if self._settings.profile != "loopback":  # such a node finds nobody on its own

@@ -90,14 +90,6 @@ class Roles:
             self._follow(self.policy.decision())
         return True
 
-    def free_slots(self) -> tuple[int, int] | None:
-        """For leaves, and for ultrapeers; None: we are a leaf."""
-        if self.is_leaf:
-            return None
-        linked, demands = self._roster.summary(), self.policy.demands
-        others = linked["peers"] - linked["leaves"]
-        return max(0, demands.max_leaves - linked["leaves"]), max(0, demands.max_links - others)
-
     def refused(self, refusal: HandshakeRefused | None, now: float) -> bool:
         """A host that we dialled refused us; whether it was a leaf, which takes no leaf."""
         peer = None if refusal is None else refusal.peer

@@ -24,6 +24,14 @@ from gnutella.settings import (
 )
 from gnutella.testing.aio import until
 
+#: Settings of the section network unless others are given.
+QUIET: dict[str, Any] = {
+    "listen": ("tcp:0:interface=127.0.0.1",),
+    "profile": "loopback",
+    "role": "ultrapeer",
+    "tls": False,
+}
+
 
 def node_in(
     directory: Path,
@@ -36,11 +44,12 @@ def node_in(
     safety: dict[str, Any] | None = None,
     trace: str = "all",
 ) -> Node:
-    """A node that listens on a free port and finds nobody by itself; the last arguments are settings of their sections."""
+    """A node that listens on a free port and finds nobody by itself; the last arguments are settings of their sections.
+
+    It is an ultrapeer at once, since most tests are not about roles.
+    """
     settings = Settings(
-        network=NetworkSettings(
-            **{"listen": ("tcp:0:interface=127.0.0.1",), "profile": "loopback", "tls": False, **(network or {})}
-        ),
+        network=NetworkSettings(**{**QUIET, **(network or {})}),
         bootstrap=BootstrapSettings(**(bootstrap or {})),
         routing=RoutingSettings(trace=trace),  # type: ignore[arg-type]
         sharing=SharingSettings(

@@ -117,12 +117,12 @@ async def test_a_file_of_two_sources_comes_from_both(reactor: Any, tmp_path: Pat
         assert travels.messages == 3
         assert travels.path_to(sides[0].router.servent_id.hex()) == ["asker", "hub", "left"]
         assert travels.path_to("00" * 16) == []
-        assert travels.stops() == [(name, "a leaf, which passes nothing on") for name in ("left", "right")]
+        assert travels.stops() == [(name, "nobody else to pass it on to") for name in ("left", "right")]
 
 
 @async_test(30)
 async def test_a_query_in_a_ring_is_dropped_where_it_comes_twice(reactor: Any, tmp_path: Path) -> None:
-    nodes = {name: node_in(tmp_path / name, reactor, network={"role": "ultrapeer"}) for name in ("a", "b", "c")}
+    nodes = {name: node_in(tmp_path / name, reactor) for name in ("a", "b", "c")}
     async with started(*nodes.values()):
         for one, other in (("a", "b"), ("b", "c"), ("c", "a")):
             await nodes[one].links.connect(address_of(nodes[other]))
@@ -191,7 +191,7 @@ async def test_status_and_checks_say_what_the_contract_promises(reactor: Any, tm
 
 @async_test(30)
 async def test_a_run_time_change_applies_at_once_and_may_be_taken_back(reactor: Any, tmp_path: Path) -> None:
-    one, other = (node_in(tmp_path / name, reactor, network={"role": "ultrapeer"}) for name in ("one", "other"))
+    one, other = (node_in(tmp_path / name, reactor) for name in ("one", "other"))
     async with started(one, other):
         row = await other.face.set_config("network.max_links", "0")
         assert (row["value"], row["source"], row["applies"]) == (0, "runtime", "now")
