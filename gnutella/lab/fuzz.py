@@ -30,6 +30,7 @@ MAX_ACTIONS = 14
 #: Runs that shrinking may take.
 MAX_SHRINKING = 300
 _STRATEGIES = (
+    "dynamic",
     "flooding",
     "flooding",
     "flooding",

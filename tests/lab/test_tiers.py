@@ -38,3 +38,12 @@ def test_dynamic_queries_find_what_a_flood_finds_where_there_is_little(
 def test_walks_pass_leaves_by_and_still_find_what_they_have(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
     assert rows["all", "random walks"]["found"] > 0
     assert rows["all", "random walks"]["recall"] <= 1.0
+
+
+def test_the_page_has_the_table_and_a_picture_of_each_sort(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
+    pytest.importorskip("matplotlib")
+    from gnutella.lab.plots import tiers_page
+
+    page = tiers_page(tiers(100, 10), list(rows.values()))
+    assert page.count("<tr>") == 1 + len(rows)
+    assert page.count("<svg") == 2 * len({sort for sort, _ in rows})
