@@ -115,7 +115,7 @@ class Dynamic:
         """The steps that are due; ends what nobody waits for any more."""
         links = self._board.links
         for running in list(self._running.values()):
-            if running.source != OWN and running.source not in links:
+            if not self.is_used or (running.source != OWN and running.source not in links):
                 self.stop(running.guid)
             elif running.query.next_at <= now and not self._asks(running, now):
                 self._step(running, now)

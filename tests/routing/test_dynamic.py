@@ -158,12 +158,15 @@ def test_fewer_results_do_for_a_hash() -> None:
     assert router.table_sizes()["driven"] == 0
 
 
-@pytest.mark.parametrize("how", ["stop", "leaf gone"])
+@pytest.mark.parametrize("how", ["stop", "leaf gone", "setting"])
 def test_it_ends_when_nobody_waits_for_it(how: str) -> None:
     router = ultrapeer()
     if how == "stop":
         guid, _ = router.search(Query("hello"), 1.0)
         assert router.stop_search(guid) == []
+    elif how == "setting":
+        ask(router)
+        router.use_settings(RoutingSettings(dynamic_queries=False))
     else:
         ask(router)
         router.link_closed(LEAF, 2.0)
