@@ -39,7 +39,21 @@ _STRATEGIES = (
     "random_walks",
     "random_walks_one_hop",
 )
-_KINDS = ("line", "ring", "star", "tree", "complete", "random_regular", "power_law", "small_world", "two_tier")
+_KINDS = (
+    "line",
+    "ring",
+    "star",
+    "tree",
+    "complete",
+    "random_regular",
+    "power_law",
+    "small_world",
+    "two_tier",
+    "superpeers",
+)
+#: Kinds whose roles follow from the place of a node, so that none has a table of its own.
+_TIERS = ("two_tier", "superpeers")
+_ROLES = ("peer", "ultrapeer", "leaf")
 _WORDS = ("alice", "bob", "song", "live", "tune")
 
 Tables = dict[str, Any]
@@ -119,10 +133,12 @@ def _smaller(tables: Tables) -> Iterator[Tables]:
     for fewer in (nodes // 2, nodes - 1):
         if fewer > 1:
             yield {**tables, "topology": {**tables["topology"], "nodes": fewer}}
+            ultrapeers = min(fewer, tables["topology"].get("ultrapeers", 0))
+            yield {**tables, "topology": {**tables["topology"], "nodes": fewer, "ultrapeers": ultrapeers}}
     if tables["node"]:
         yield {**tables, "node": []}
         yield {**tables, "node": tables["node"][: len(tables["node"]) // 2]}
-    for key in ("content", "strategy", "network"):
+    for key in ("content", "strategy", "network", "links"):
         if key in tables:
             yield {name: value for name, value in tables.items() if name != key}
     for place, action in enumerate(actions):
@@ -139,10 +155,7 @@ def _smaller(tables: Tables) -> Iterator[Tables]:
 def random_tables(rng: Random) -> Tables:
     """A scenario as TOML tables."""
     nodes = 2 + chance.below(rng, MAX_NODES - 1)
-    kind = chance.pick(rng, _KINDS)
-    topology: Tables = {"kind": kind, "nodes": nodes, "degree": 2 + chance.below(rng, 4)}
-    if kind == "two_tier" and nodes > 2:
-        topology["leaves"] = chance.below(rng, nodes - 1)
+    topology = _topology(rng, nodes)
     return {
         "name": "written by chance",
         "seed": chance.below(rng, 1 << 30),
@@ -154,11 +167,36 @@ def random_tables(rng: Random) -> Tables:
             "ping_interval_s": 2.0 + chance.below(rng, 30),
         },
         "topology": topology,
+        "links": _links(rng),
         "content": {"files": 1 + chance.below(rng, 12), "copies": chance.below(rng, 60)},
-        "node": [_node(rng, number) for number in range(chance.below(rng, nodes))] if kind != "two_tier" else [],
+        "node": [{**_node(rng, number), "role": chance.pick(rng, _ROLES)} for number in range(chance.below(rng, nodes))]
+        if topology["kind"] not in _TIERS
+        else [],
         "action": sorted(
             (_action(rng, nodes) for _ in range(1 + chance.below(rng, MAX_ACTIONS))), key=lambda action: action["at_s"]
         ),
+    }
+
+
+def _topology(rng: Random, nodes: int) -> Tables:
+    kind = chance.pick(rng, _KINDS)
+    topology: Tables = {"kind": kind, "nodes": nodes, "degree": 2 + chance.below(rng, 4)}
+    if kind == "two_tier" and nodes > 2:
+        topology["leaves"] = chance.below(rng, nodes - 1)
+    if kind == "superpeers":
+        topology |= {"ultrapeers": 1 + chance.below(rng, nodes), "leaf_links": 1 + chance.below(rng, 5)}
+    return topology
+
+
+def _links(rng: Random) -> Tables:
+    if rng.random() < 0.5:
+        return {}
+    return {
+        "kept": True,
+        "known": chance.below(rng, 6),
+        "want_links": chance.below(rng, 7),
+        "max_links": chance.below(rng, 8),
+        "max_leaves": chance.below(rng, 12),
     }
 
 
@@ -209,6 +247,13 @@ def _action(rng: Random, nodes: int) -> Tables:
         {"do": "join", "node": chance.pick(rng, (one, "late")), "links": 1 + chance.below(rng, 4)},
         {"do": "leave", "node": one},
         {"do": "kill", "node": "*", "power_failure": rng.random() < 0.5},
+        {
+            "do": "kill",
+            "share": round(0.1 + 0.9 * rng.random(), 3),
+            "role": chance.pick(rng, ("ultrapeer", "ultrapeer", "leaf", "any")),
+            "power_failure": rng.random() < 0.3,
+        },
+        {"do": "census"},
         {"do": "partition"},
         {"do": "heal"},
         {"do": "set", "node": one, "key": "firewalled", "value": rng.random() < 0.5},
