@@ -19,17 +19,11 @@ from gnutella.network.guard import Guard
 from gnutella.network.link import PeerLink, Phase
 from gnutella.network.outcomes import also
 from gnutella.network.roster import ENDING, Roster
-from gnutella.network.targets import LEAF_PAUSE_S, PUBLIC_LEAF_PAUSE_S, Targets, advice_for, back_off
+from gnutella.network.targets import LEAF_PAUSE_S, PUBLIC_LEAF_PAUSE_S, Targets, advice_for, back_off, dials_due
 from gnutella.protocol.handshake import HandshakeRefused
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
 from gnutella.units import Address
-
-#: Dials of the host cache begun in one tick.
-MAX_DIALS_A_TICK = 4
-#: Attempts at once for each link that a leaf wants which has none: a dead host takes 10 s to be known as one.  What is too many
-#: is refused when it answers.
-ATTEMPTS_OF_ORPHAN = 3
 
 Row = dict[str, object]
 
@@ -128,12 +122,9 @@ class Dialling:
 
         True: there are too few hosts for that.
         """
-        links = [link for link in self._roster.all if not link.is_leaf and link.phase not in ENDING]
-        accepted = sum(link.is_accepted for link in links)
-        attempts = sum(link.dialled is not None and not link.is_accepted for link in links)
-        lacking = (wanted - accepted) * (ATTEMPTS_OF_ORPHAN if is_leaf and not accepted else 1)
-        missing = min(lacking - attempts, MAX_DIALS_A_TICK)
-        if missing <= 0:
+        links = [link for link in self._roster.all if link.phase not in ENDING]
+        missing = dials_due(wanted, links, we_are_leaf=is_leaf)
+        if not missing:
             return False
         known = self._roster.addresses().union(own)
         beside = [link.host for link in links if link.host]

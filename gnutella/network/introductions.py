@@ -12,7 +12,6 @@ from typing import Protocol
 
 from gnutella import USER_AGENT
 from gnutella.network.own_address import OwnAddresses, is_public
-from gnutella.network.ports import Ports
 from gnutella.protocol.handshake import Offer, Peer
 from gnutella.protocol.peer import TRY_ULTRAPEERS, hosts_in
 from gnutella.routing.hosts import HostCache
@@ -44,11 +43,18 @@ class Neighbour(Protocol):
     def reached_at(self) -> Address | None: ...
 
 
+class Listening(Protocol):
+    """What is asked of our open ports."""
+
+    @property
+    def addresses(self) -> list[Address]: ...
+
+
 class Introductions:
     """Knows our ports and the host cache."""
 
     def __init__(
-        self, settings: NetworkSettings, servent_id: Guid, own: OwnAddresses, hosts: HostCache, ports: Ports
+        self, settings: NetworkSettings, servent_id: Guid, own: OwnAddresses, hosts: HostCache, ports: Listening
     ) -> None:
         self._settings = settings
         self._servent_id = servent_id

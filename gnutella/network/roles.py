@@ -7,24 +7,46 @@ guides) and what is counted for it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Protocol
 
-from gnutella.network.link import PeerLink
 from gnutella.network.measures import demands_of
-from gnutella.network.roster import ENDING, Roster
 from gnutella.protocol.handshake import HandshakeRefused, Peer, Refusal
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
 from gnutella.settings import NetworkSettings
 from gnutella.superpeers.facts import Facts, judge
 from gnutella.superpeers.roles import Decision, RolePolicy, needs_ultrapeers
-from gnutella.units import Address, Guid
+from gnutella.units import Address, Guid, LinkId
 
 #: How long a refusal for want of a slot counts, and how many are kept (our own numbers).
 FULL_LIFE_S = 60.0
 MAX_FULL = 64
+
+
+class Met(Protocol):
+    """What is asked of a link, open or not."""
+
+    @property
+    def host(self) -> str: ...
+    @property
+    def incoming(self) -> bool: ...
+    @property
+    def dialled(self) -> Address | None: ...
+    @property
+    def peer(self) -> Peer | None: ...
+    @property
+    def we_are_leaf(self) -> bool: ...
+
+
+class Linked(Protocol):
+    """What is asked of the roster of all links."""
+
+    @property
+    def open(self) -> Mapping[LinkId, Met]: ...
+    def opening(self) -> Iterable[Met]: ...
+    def summary(self) -> Mapping[str, int]: ...
 
 
 class Owner(Protocol):
@@ -39,7 +61,7 @@ class Roles:
     def __init__(
         self,
         owner: Owner,
-        roster: Roster,
+        roster: Linked,
         hosts: HostCache,
         servent_id: Guid,
         policy: RolePolicy,
@@ -72,7 +94,7 @@ class Roles:
         linked = self._roster.summary()
         return needs_ultrapeers(linked["ultrapeers"], linked["leaves"], self.policy.demands)
 
-    def met(self, link: PeerLink, peer: Peer, now: float) -> Refusal | None:
+    def met(self, link: Met, peer: Peer, now: float) -> Refusal | None:
         """A peer says what it is: a leaf that asks us, a leaf, may make an ultrapeer of us; None: go on."""
         if link.incoming:
             if self.is_leaf and peer.is_ultrapeer is False:
@@ -124,7 +146,7 @@ class Roles:
             self._is_told = decision.role == "leaf"
             self._owner.turn(is_leaf=self._is_told, reason=decision.reason)
 
-    def _rival(self, link: PeerLink, peer: Peer) -> Address | None:
+    def _rival(self, link: Met, peer: Peer) -> Address | None:
         """Where the peer that dials us is being dialled by us, if the one of the two with the greater id is we."""
         if peer.listen is None or peer.servent_id is None or peer.servent_id > self._servent_id:
             return None
@@ -149,7 +171,6 @@ class Roles:
 
     def _candidates(self, now: float, besides: Address | None) -> int:
         """Ultrapeers known that may be dialled, and whoever is being dialled, but for `besides`."""
-        opening = [link for link in self._roster.all if not link.id and link.phase not in ENDING]
-        dialled = {link.dialled for link in opening if link.dialled is not None}
+        dialled = {link.dialled for link in self._roster.opening() if link.dialled is not None}
         dialled.discard(besides)
         return len(dialled) + self._hosts.ultrapeers(now, {*dialled, *([besides] if besides else ())})

@@ -35,6 +35,10 @@ class Roster:
         """Links that take a slot: open, or accepted and about to open."""
         return [link for link in self.all if link.is_accepted and link.phase not in ENDING]
 
+    def opening(self) -> list[PeerLink]:
+        """Links that are not open yet."""
+        return [link for link in self.all if not link.id and link.phase not in ENDING]
+
     def twin(self, link: PeerLink) -> PeerLink | None:
         """Another open link to the same servent: both sides dialled at the same time."""
         if link.servent_id is None:

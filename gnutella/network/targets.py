@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
@@ -32,6 +33,33 @@ EARLY_END_PAUSE_S = 60.0
 USER_PAUSE_S = 1800.0
 #: Ends of links that say nothing against the host.
 _HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED, DropReason.ROLE_CHANGED))
+
+
+#: Dials of the host cache begun in one tick.
+MAX_DIALS_A_TICK = 4
+#: Attempts at once for each link that a leaf wants which has none: a dead host takes 10 s to be known as one.  What is too many
+#: is refused when it answers.
+ATTEMPTS_OF_ORPHAN = 3
+
+
+class Attempt(Protocol):
+    """What is asked of a link that is open or being opened."""
+
+    @property
+    def is_leaf(self) -> bool: ...
+    @property
+    def is_accepted(self) -> bool: ...
+    @property
+    def dialled(self) -> Address | None: ...
+
+
+def dials_due(wanted: int, links: Iterable[Attempt], *, we_are_leaf: bool) -> int:
+    """How many hosts to dial now, so that `wanted` links come of it that are not to leaves; `links` are those that there are."""
+    links = [link for link in links if not link.is_leaf]
+    accepted = sum(link.is_accepted for link in links)
+    attempts = sum(link.dialled is not None and not link.is_accepted for link in links)
+    lacking = (wanted - accepted) * (ATTEMPTS_OF_ORPHAN if we_are_leaf and not accepted else 1)
+    return max(0, min(lacking - attempts, MAX_DIALS_A_TICK))
 
 
 @dataclass(slots=True)

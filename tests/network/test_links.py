@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import Refused, UserError
 from gnutella.network import roster as roster_module
-from gnutella.network.dialling import MAX_DIALS_A_TICK
+from gnutella.network.targets import MAX_DIALS_A_TICK
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
