@@ -9,7 +9,7 @@ from gnutella.errors import RemoteViolation
 from gnutella.lab.stream import Line, Stream
 from gnutella.protocol.frames import frames
 from gnutella.routing.link import LinkInfo
-from gnutella.units import Address, Guid, LinkId
+from gnutella.units import LinkId
 
 if TYPE_CHECKING:
     from gnutella.lab.node import LabNode
@@ -34,9 +34,8 @@ class End:
     #: It is, or shall become, a link of the overlay, not a connection for a transfer; the other side dialled it.
     is_link: bool = False
     is_incoming: bool = False
-    #: What the other side said of itself, once we accepted it.
+    #: What the handshake told the router of the other side.
     info: LinkInfo | None = None
-    made_at: float = 0.0
     #: While a handshake runs, or on a connection for a transfer, it gets the bytes, not the router.
     talk: Talk | None = None
     #: An incomplete message at this side.
@@ -56,8 +55,6 @@ class End:
         """The two sides of one link."""
         self.peer, other.peer = other, self
 
-    # What the rules of admission ask of a link.
-
     @property
     def host(self) -> str:
         """IP of the other side."""
@@ -67,18 +64,6 @@ class End:
     def is_leaf(self) -> bool:
         """The other side said that it is a leaf."""
         return self.info is not None and self.info.is_leaf
-
-    @property
-    def servent_id(self) -> Guid | None:
-        """What the other side said; None until then."""
-        return None if self.info is None else self.info.servent_id
-
-    @property
-    def reached_at(self) -> Address | None:
-        """Where the other side can be dialled, as far as this side knows."""
-        if not self.is_incoming:
-            return self.peer.node.address
-        return None if self.info is None else self.info.listen
 
 
 def messages_in(data: bytes) -> int:

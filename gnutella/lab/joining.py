@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.handshake import Acceptor, Established, HandshakeRefused, Initiator, Refusal
 from gnutella.protocol.peer import Offer, Peer
+from gnutella.reasons import DropReason
 from gnutella.routing.router import LinkInfo
 
 if TYPE_CHECKING:
@@ -29,7 +30,9 @@ class Handshake:
         self._net = net
         self._end = end
         self._machine: Initiator | Acceptor | None = None
-        self._is_told = False
+        self._is_over = False
+        keeper = end.node.keeper
+        self._link = None if keeper is None else keeper.begun(end)
         end.talk = self
 
     @classmethod
@@ -42,20 +45,25 @@ class Handshake:
     def _start(self) -> None:
         end = self._end
         if end.is_open:
-            self._machine = machine = Initiator(self._offer(), end.host, self._decide)
+            self._machine = machine = Initiator(self._offer(), end.host, self._decide, self._become_leaf)
             self._net.transmit(end, machine.start())
 
     def _offer(self) -> Offer:
         keeper = self._end.node.keeper
-        return plain_offer(self._end.node) if keeper is None else keeper.offer(self._end)
+        return plain_offer(self._end.node) if keeper is None or self._link is None else keeper.offer(self._link)
 
     def _decide(self, peer: Peer) -> Refusal | None:
-        end = self._end
-        keeper = end.node.keeper
-        refusal = None if keeper is None else keeper.decide(end, peer)
-        if refusal is None:
-            end.info = _info(end, peer)
+        keeper = self._end.node.keeper
+        if keeper is None or self._link is None:
+            return None
+        refusal = keeper.decide(self._link, peer)
+        if isinstance(self._machine, Acceptor):
+            self._machine.use_offer(self._offer())
         return refusal
+
+    def _become_leaf(self, peer: Peer) -> bool:
+        keeper = self._end.node.keeper
+        return keeper is not None and self._link is not None and keeper.become_leaf(self._link)
 
     def receive(self, end: End, data: bytes) -> None:
         """Bytes of the other side, cut anywhere."""
@@ -67,36 +75,37 @@ class Handshake:
         try:
             answer = machine.receive(data)
         except RemoteViolation as violation:
-            net.disconnect(end, violation.reason.value)
+            self._fail(None, violation.reason.value)
             return
         if answer:
             net.transmit(end, answer)
         result = machine.result
         if isinstance(result, HandshakeRefused):
-            self._tell(result)
-            net.disconnect(end, result.reason.value)
+            self._fail(result, result.reason.value)
         elif isinstance(result, Established):
             self._established(end, result)
 
     def _established(self, end: End, result: Established) -> None:
-        net, keeper = self._net, end.node.keeper
-        self._is_told = True
-        end.talk, end.info = None, _info(end, result.peer)
-        if keeper is not None and not keeper.ready(end, result.peer):
+        net, keeper, link = self._net, end.node.keeper, self._link
+        self._is_over, end.talk = True, None
+        if keeper is not None and link is not None and not keeper.ready(link, result.peer):
             return
-        net.opened(end, end.info)
+        we_are_leaf = end.node.is_leaf if link is None else link.we_are_leaf
+        net.opened(end, _info(end, result.peer, we_are_leaf=we_are_leaf))
         if result.surplus:
             net.deliver(end, result.surplus)
 
     def closed(self, end: End) -> None:
         """The link never came to be."""
-        self._tell(None)
+        self._fail(None, DropReason.PEER_CLOSED.value)
 
-    def _tell(self, refused: HandshakeRefused | None) -> None:
+    def _fail(self, refused: HandshakeRefused | None, reason: str) -> None:
         keeper = self._end.node.keeper
-        if keeper is not None and not self._is_told:
-            self._is_told = True
-            keeper.failed(self._end, refused)
+        if not self._is_over:
+            self._is_over = True
+            if keeper is not None and self._link is not None:
+                keeper.failed(self._link, refused, reason)
+        self._net.disconnect(self._end, reason)
 
 
 def plain_offer(node: LabNode) -> Offer:
@@ -111,7 +120,8 @@ def plain_offer(node: LabNode) -> Offer:
     )
 
 
-def _info(end: End, peer: Peer) -> LinkInfo:
+def _info(end: End, peer: Peer, *, we_are_leaf: bool) -> LinkInfo:
+    """Ultrapeers of the lab tell each other no tables: merged ones of thousands of nodes take more memory than the lab has."""
     return LinkInfo(
         end.host,
         peer.remote_ip or end.node.address.host,
@@ -124,7 +134,7 @@ def _info(end: End, peer: Peer) -> LinkInfo:
         listen=peer.listen,
         servent_id=peer.servent_id,
         vendor_messages=peer.vendor_messages,
-        reads_tables=end.node.is_leaf and peer.query_routing and peer.is_ultrapeer is True,
+        reads_tables=we_are_leaf and peer.query_routing and peer.is_ultrapeer is True,
         degree=peer.degree,
         is_dynamic=peer.dynamic_querying,
         extends_probes=peer.extends_probes,

@@ -1,38 +1,42 @@
-"""A node of the lab that looks after its links itself, in virtual time, by the rules of the servent.
+"""A node of the lab that looks after its links itself, in virtual time, with the servent's own parts.
 
-Whom it dials comes from the production host cache, which pongs, handshakes and refusals fill; whom it takes, and how many, is
-for the production rules of admission; each link begins with the production handshake.  What is modelled here is only what
-sockets do: a dead process refuses at once, a host without power or behind a firewall says nothing until the time-out.
+Whom it dials comes from the host cache, which pongs, handshakes, refusals and Byes fill; how many, whom it takes, what it says
+of itself, and whether it is a leaf or an ultrapeer, is decided by the classes that decide it in the servent; each link begins
+with the handshake.  This is the counterpart of network/links.py.  What is modelled is only what sockets do: a dead process
+refuses at once, a host without power or behind a firewall says nothing until the time-out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from random import Random
 from typing import TYPE_CHECKING
 
 from gnutella.lab.chance import choose
 from gnutella.lab.end import End
-from gnutella.lab.joining import USER_AGENT
+from gnutella.lab.lablinks import LabLink, LabRoster, OpenPort
 from gnutella.lab.scenario import Links, Role
 from gnutella.lab.stream import Line
 from gnutella.network.admission import Admission
-from gnutella.network.targets import back_off, pause_after
+from gnutella.network.introductions import Introductions
+from gnutella.network.own_address import OwnAddresses
+from gnutella.network.roles import Roles
+from gnutella.network.targets import LEAF_PAUSE_S, back_off, dials_due, pause_after
 from gnutella.protocol.handshake import HandshakeRefused, Refusal
-from gnutella.protocol.peer import Offer, Peer
+from gnutella.protocol.peer import TRY_ULTRAPEERS, Offer, Peer, hosts_in_bye
 from gnutella.reasons import DropReason
+from gnutella.routing.events import HostLearned
 from gnutella.settings import NetworkSettings
+from gnutella.superpeers.facts import ISLAND, Facts
+from gnutella.superpeers.roles import RolePolicy
 from gnutella.units import Address
 
 if TYPE_CHECKING:
     from gnutella.lab.net import Network
     from gnutella.lab.node import LabNode
 
-#: As the servent has them: dials begun in a tick, hosts told in a handshake, the least degree that a leaf accepts.
-MAX_DIALS_A_TICK = 4
-MAX_TOLD = 10
-MIN_DEGREE = 16
-
+#: As the servent has it: how often hosts are asked for by ping while too few are known to dial.
+ASK_AGAIN_S = 5.0
 _REASONS = {reason.value: reason for reason in DropReason}
 
 
@@ -44,123 +48,217 @@ class Keeper:
         self._net = net
         self._node = node
         self._line = line
+        self._own = OwnAddresses(settings)
+        self._own.port = node.address.port
+        #: What the node was at any time: (when, is a leaf, why).
+        self.changes: list[tuple[float, bool, str]] = []
+        self.restart(net.clock.now)
+        node.set_role(is_leaf=self.roles.is_leaf)
+
+    def restart(self, now: float) -> None:
+        """A process begins: nothing is linked, and the role is what it is at the start."""
+        node, settings = self._node, self.settings
+        self.roster = LabRoster()
+        self._started_at = now
+        self._asked_at = float("-inf")
+        demands = ISLAND.sized(settings.max_leaves, settings.max_links)
+        policy = RolePolicy(settings.role, demands, node.rng, now)
+        self.roles = Roles(self, self.roster, node.hosts, node.servent_id, policy, self._measure)
         self._admission = Admission(settings, node.servent_id)
-        #: Dials of which nothing has been heard, with the life of the node in which they were begun.
-        self._dialling: dict[Address, int] = {}
+        port = OpenPort([] if node.is_firewalled else [node.address])
+        self._introductions = Introductions(settings, node.servent_id, self._own, node.hosts, port)
+        self._admission.is_leaf = self._introductions.is_leaf = node.is_leaf = self.roles.is_leaf
+
+    def _measure(self) -> Facts:
+        """A lab that tested its nodes' ports would find what is true of them."""
+        is_reached = not self._node.is_firewalled
+        return Facts(uptime_s=self._net.clock.now - self._started_at, tcp=is_reached, udp=is_reached)
 
     # -- each second -----------------------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Give up handshakes that take too long; dial whom the host cache names, until there are enough links."""
-        node = self._node
-        for end in list(node.opening.values()):
-            if end.is_link and now - end.made_at > self.settings.handshake_timeout_s:
-                self._net.disconnect(end, DropReason.SLOW.value)
-        links = self._links()
-        busy = len(self._dialling) + sum(
-            not end.is_leaf and (not end.is_incoming or end.info is not None) for end in links
-        )
-        missing = min(self._admission.wanted_links - busy, MAX_DIALS_A_TICK)
-        if missing > 0 and len(node.hosts):
-            known = {node.address, *self._dialling, *(end.reached_at for end in links if end.reached_at is not None)}
-            for address in node.hosts.choose(missing, now, known, ultrapeers_first=node.is_leaf):
-                self._dial(address)
-
-    def _links(self) -> list[End]:
-        """Open links and those that are being opened."""
-        node = self._node
-        return [*node.ends.values(), *(end for end in node.opening.values() if end.is_link)]
+        """Decide the role; give up handshakes that take too long; dial whom the host cache names, if links are missing."""
+        net, node = self._net, self._node
+        self.roles.tick(now)
+        free = self.roles.free_slots()
+        if free != node.router.self.free_slots:
+            node.router.self.free_slots = free
+            node.router.self_changed()
+        for link in self.roster.opening():
+            if link.end is not None and now - link.began_at > self.settings.handshake_timeout_s:
+                net.disconnect(link.end, DropReason.SLOW.value)
+        missing = dials_due(self._admission.wanted_links, self.roster.all, we_are_leaf=self.roles.is_leaf)
+        known = {node.address, *self.roster.addresses()}
+        chosen = node.hosts.choose(missing, now, known, ultrapeers_first=True) if missing else []
+        for address in chosen:
+            self._dial(address)
+        if len(chosen) < missing and now - self._asked_at >= ASK_AGAIN_S:
+            self._asked_at = now
+            net.cause(node, node.router.ask_for_hosts(now))
 
     def _dial(self, address: Address) -> None:
         net, node = self._net, self._node
+        link = LabLink(node.address.host, address, began_at=net.clock.now)
+        self.roster.all[link] = None
         other = net.node_at(address)
-        if other is not None and net.connect(node, other, self._line(), full=True) is not None:
+        if other is not None and net.connect(node, other, self._line()) is not None:
             return
         is_refused = other is not None and not other.is_up and not other.is_dark
         wait_s = 2 * self._line().latency_s if is_refused else self.settings.dial_timeout_s
-        self._dialling[address] = node.lives
-        net.clock.after(wait_s, self._in_vain, address, node.lives)
+        net.clock.after(wait_s, self._in_vain, link)
 
-    def _in_vain(self, address: Address, life: int) -> None:
-        if self._dialling.get(address) == life:
-            del self._dialling[address]
-            if self._node.lives == life:
-                self._node.hosts.failed(address, self._net.clock.now)
+    def _in_vain(self, link: LabLink) -> None:
+        if link in self.roster.all:
+            self._failed(link, None, DropReason.DIAL_FAILED)
 
     # -- handshakes ------------------------------------------------------------------------------------------------------
 
-    def offer(self, end: End) -> Offer:
+    def begun(self, end: End) -> LabLink:
+        """There is a connection: to a host that was dialled, by us or for us, or by one that dialled us."""
+        dialled = None if end.is_incoming else end.peer.node.address
+        waiting = (link for link in self.roster.all if link.end is None and dialled is not None)
+        link = next((link for link in waiting if link.dialled == dialled), None)
+        if link is None:
+            link = LabLink(self._node.address.host, dialled, began_at=self._net.clock.now)
+            self.roster.all[link] = None
+        link.end = end
+        return link
+
+    def offer(self, link: LabLink) -> Offer:
         """What the node says of itself."""
-        node = self._node
-        has_room = self._admission.has_slot(is_leaf=False, links=self._taken())
-        return Offer(
-            USER_AGENT,
-            None if node.is_firewalled else node.address,
-            not node.is_leaf,
-            degree=max(MIN_DEGREE, self.settings.max_links),
-            accepts_deflate=False,
-            tls=False,
-            servent_id=node.servent_id,
-            try_ultrapeers=self._told(end),
-            ultrapeer_needed=True if has_room and not node.is_leaf else None,
-        )
+        opened = list(self.roster.open.values())
+        offer = self._introductions.offer(link, opened, has_tls=False, ultrapeer_needed=self.roles.needed())
+        link.we_are_leaf = not offer.is_ultrapeer
+        return offer
 
-    def _told(self, end: End) -> tuple[Address, ...]:
-        """Neighbours, then the best of the host cache."""
-        equals = [other.reached_at for other in self._node.ends.values() if not other.is_leaf]
-        known = dict.fromkeys([*equals, *self._node.hosts.to_tell(MAX_TOLD)])
-        return tuple(address for address in known if address not in (None, end.peer.node.address))[:MAX_TOLD]
-
-    def _taken(self) -> list[End]:
-        """Links that take a slot: open, or accepted and about to open."""
-        return [end for end in self._links() if end.info is not None]
-
-    def decide(self, end: End, peer: Peer) -> Refusal | None:
+    def decide(self, link: LabLink, peer: Peer) -> Refusal | None:
         """Whether the node wants the link."""
-        open_links = list(self._node.ends.values())
-        if not end.is_incoming:
-            return self._admission.either_way(end.host, peer, open_links)
-        return self._admission.incoming(end.host, peer, open_links, self._taken(), self._net.clock.now)
+        now = self._net.clock.now
+        refusal = self.roles.met(link, peer, now)
+        if refusal is None:
+            opened = list(self.roster.open.values())
+            others = [other for other in self.roster.counted() if other is not link]
+            if link.incoming:
+                refusal = self._admission.incoming(link.host, peer, opened, others, now)
+            else:
+                refusal = self._admission.outgoing(link.host, peer, opened, others)
+        if refusal is None:
+            link.peer, link.is_accepted = peer, True
+        return refusal
 
-    def ready(self, end: End, peer: Peer) -> bool:
-        """The handshake is over; False when there is a better link to the same servent, and this one is closed."""
-        twin = next((other for other in self._node.ends.values() if other.servent_id == peer.servent_id), None)
-        if twin is not None and not self._is_kept(end, twin):
-            self._net.disconnect(end, DropReason.ALREADY_LINKED.value)
+    def become_leaf(self, link: LabLink) -> bool:
+        """An ultrapeer says that it needs no other one: whether we are its leaf from now on."""
+        link.we_are_leaf = self.roles.become_leaf(self._net.clock.now)
+        return link.we_are_leaf
+
+    def turn(self, *, is_leaf: bool, reason: str) -> None:
+        """roles.Owner: be a leaf, or an ultrapeer, from now on, and open all links anew."""
+        net, node = self._net, self._node
+        self.changes.append((net.clock.now, is_leaf, reason))
+        net.record.note(net.clock.now, node.name, "leaf" if is_leaf else "ultrapeer", reason)
+        node.set_role(is_leaf=is_leaf)
+        self._admission.is_leaf = self._introductions.is_leaf = is_leaf
+        links = sorted(self.roster.open.values(), key=lambda link: not link.is_leaf)
+        ultrapeers = [link.reached_at for link in links if link.peer is not None and link.peer.is_ultrapeer]
+        for link in links:
+            if link.end is not None:
+                net.say_bye(link.end, DropReason.ROLE_CHANGED.bye, reason, self._try_line(link))
+                net.disconnect(link.end, DropReason.ROLE_CHANGED.value)
+        for address in [a for a in ultrapeers if a is not None][: self._admission.wanted_links]:
+            self._dial(address)
+
+    def _try_line(self, link: LabLink) -> str:
+        """Whom a leaf may turn to that loses us."""
+        equals = [other.reached_at for other in self.roster.open.values() if not other.is_leaf]
+        hosts = self._introductions.hosts_for(link.host, [a for a in equals if a is not None]) if link.is_leaf else ()
+        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
+
+    def ready(self, link: LabLink, peer: Peer) -> bool:
+        """The handshake is over; False when no link comes of it after all, and it is closed."""
+        assert link.end is not None
+        now, hosts = self._net.clock.now, self._node.hosts
+        link.peer = peer
+        if link.we_are_leaf is not self.roles.is_leaf:
+            self._drop(link, DropReason.ROLE_CHANGED)
             return False
-        if twin is not None:
-            self._net.disconnect(twin, DropReason.ALREADY_LINKED.value)
-        if not end.is_incoming:
-            self._node.hosts.learn(end.peer.node.address, self._net.clock.now, is_ultrapeer=peer.is_ultrapeer)
-            self._node.hosts.worked(end.peer.node.address, self._net.clock.now)
-        self._learn(peer)
+        if (twin := self.roster.twin(link)) is not None:
+            if not self._is_kept(link, twin):
+                self._drop(link, DropReason.ALREADY_LINKED)
+                return False
+            assert twin.end is not None
+            self._net.disconnect(twin.end, DropReason.ALREADY_LINKED.value)
+        link.opened_at = now
+        self.roster.open[link.id] = link
+        if link.dialled is not None:
+            has_room = True if peer.ultrapeer_needed is False else None
+            hosts.learn(link.dialled, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
+            hosts.worked(link.dialled, now)
+        else:
+            self._introductions.learn_caller(link.host, peer, self.roster.open.values(), now)
+        self._introductions.learn(peer, self.roster.open.values(), now)
         return True
 
-    def _is_kept(self, new: End, old: End) -> bool:
+    def _is_kept(self, new: LabLink, old: LabLink) -> bool:
         """Of two links between the same servents the one stays that the greater servent id dialled."""
         assert new.servent_id is not None
         we_are_greater = self._node.servent_id > new.servent_id
-        return old.is_incoming is not new.is_incoming and new.is_incoming is not we_are_greater
+        return old.incoming is not new.incoming and new.incoming is not we_are_greater
 
-    def failed(self, end: End, refused: HandshakeRefused | None) -> None:
-        """No link came of it."""
+    def _drop(self, link: LabLink, reason: DropReason) -> None:
+        self.roster.all.pop(link, None)
+        if link.end is not None:
+            self._net.disconnect(link.end, reason.value)
+
+    def failed(self, link: LabLink, refused: HandshakeRefused | None, reason: str) -> None:
+        """The handshake came to nothing."""
         if refused is not None and refused.peer is not None:
-            self._learn(refused.peer)
-        if not end.is_incoming and self._node.is_up:
-            pause = back_off(refused.code) if refused is not None else None
-            self._node.hosts.failed(end.peer.node.address, self._net.clock.now, pause)
+            now = self._net.clock.now
+            self._introductions.learn(refused.peer, self.roster.open.values(), now)
+            if link.incoming and refused.reason is DropReason.LEAF_TO_LEAF:
+                self._introductions.learn_caller(link.host, refused.peer, self.roster.open.values(), now)
+        self._failed(link, refused, _REASONS.get(reason, DropReason.PEER_CLOSED))
 
-    def _learn(self, peer: Peer) -> None:
-        for address in peer.try_hosts:
-            if address != self._node.address:
-                self._node.hosts.learn(address, self._net.clock.now, is_ultrapeer=True)
+    def _failed(self, link: LabLink, refused: HandshakeRefused | None, reason: DropReason) -> None:
+        """When the host is dialled again, as dialling.let_rest has it."""
+        self.roster.all.pop(link, None)
+        now, hosts = self._net.clock.now, self._node.hosts
+        self._node.refusals[reason] = self._node.refusals.get(reason, 0) + 1
+        if link.dialled is None or not self._node.is_up:
+            return
+        if self.roles.refused(refused, now):
+            hosts.learn(link.dialled, now, is_ultrapeer=False)
+            hosts.postpone(link.dialled, now + LEAF_PAUSE_S)
+        else:
+            hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
+
+    # -- open links ------------------------------------------------------------------------------------------------------
 
     def lost(self, end: End, reason: str) -> None:
         """A link that was open is gone."""
-        address = end.reached_at
-        pause = pause_after(_reason(reason), self._net.clock.now - end.made_at)
-        if pause and address is not None:
-            self._node.hosts.failed(address, self._net.clock.now, pause)
+        now, link = self._net.clock.now, self.roster.open.pop(end.id, None)
+        if link is None:
+            return
+        self.roster.all.pop(link, None)
+        pause = pause_after(_REASONS.get(reason, DropReason.PEER_CLOSED), now - link.opened_at)
+        if pause and link.reached_at is not None:
+            self._node.hosts.failed(link.reached_at, now, pause)
+
+    def heard(self, event: HostLearned) -> None:
+        """A pong told of a host."""
+        if event.address != self._node.address:
+            has_room = None if event.free_leaf_slots is None else event.free_leaf_slots > 0
+            self._node.hosts.learn(
+                event.address,
+                self._net.clock.now,
+                is_ultrapeer=event.is_ultrapeer,
+                daily_uptime_s=event.daily_uptime_s,
+                has_room=has_room,
+            )
+
+    def told_at_parting(self, headers: str) -> None:
+        """A Bye may name hosts to turn to."""
+        hosts: Iterable[Address] = hosts_in_bye(headers)
+        self._introductions.learn_hosts(hosts, self.roster.open.values(), self._net.clock.now, is_ultrapeer=True)
 
 
 def settings_of(links: Links, role: Role) -> NetworkSettings:
@@ -170,15 +268,15 @@ def settings_of(links: Links, role: Role) -> NetworkSettings:
         want_links=links.want_links,
         max_links=links.max_links,
         max_leaves=links.max_leaves,
+        deflate=False,
+        tls=False,
     )
 
 
 def introduce(net: Network, node: LabNode, count: int, rng: Random) -> None:
     """Let the node know some that can be dialled, as from a host cache of the day before."""
-    others = [other for other in net.nodes.values() if other is not node and not (other.is_leaf or other.is_firewalled)]
+    others = [other for other in net.nodes.values() if other is not node and not other.is_firewalled]
+    if any(not other.is_leaf for other in others):
+        others = [other for other in others if not other.is_leaf]
     for other in choose(rng, others, count):
         node.hosts.learn(other.address, net.clock.now)
-
-
-def _reason(text: str) -> DropReason:
-    return _REASONS.get(text, DropReason.PEER_CLOSED)

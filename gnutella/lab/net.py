@@ -149,7 +149,7 @@ class Network:
         """The node says Bye to its peers and stops."""
         self.record.note(self.clock.now, node.name, "leaves")
         for end in list(node.ends.values()):
-            self._say_bye(end, *_BYE_LEAVING)
+            self.say_bye(end, *_BYE_LEAVING)
         self._down(node, None)
 
     def revive(self, node: LabNode) -> None:
@@ -180,14 +180,15 @@ class Network:
     ) -> End | None:
         """A link between nodes that are up; None when the listener cannot be reached, or a leaf may have no such link.
 
-        Both sides know each other at once unless `full`: then the production handshake machines talk first.
+        Both sides know each other at once unless `full`, or when one looks after its links: then the production handshake
+        machines talk first.
         """
         has_room = dialler.has_room_for(listener) and listener.has_room_for(dialler)
         if dialler is listener or not has_room or not self.reaches(dialler, listener):
             return None
         near, far = self._pair(dialler, listener, line or self.line)
         near.is_link = far.is_link = far.is_incoming = True
-        if full:
+        if full or dialler.keeper is not None or listener.keeper is not None:
             Handshake.begin(self, near, far)
         else:
             for end in (near, far):
@@ -214,7 +215,7 @@ class Network:
         ends = []
         for node in (dialler, listener):
             self._ends += 1
-            end = End(LinkId(self._ends), node, line, line.latency_s, made_at=self.clock.now)
+            end = End(LinkId(self._ends), node, line, line.latency_s)
             if not line.is_plain:
                 end.stream = Stream(line, chance.source(self.seed, "wire", self._ends))
             ends.append(end)
@@ -464,13 +465,13 @@ class Network:
             return
         node.closes[action.reason] = node.closes.get(action.reason, 0) + 1
         if action.reason.bye:
-            self._say_bye(end, action.reason.bye, action.reason.meaning)
+            self.say_bye(end, action.reason.bye, action.reason.meaning)
         self._close(end, action.reason.value)
 
-    def _say_bye(self, end: End, code: int, text: str) -> None:
+    def say_bye(self, end: End, code: int, text: str, headers: str = "") -> None:
         """A Bye is sent by the edge, not by the router, whose counters do not have it."""
         end.sent += 1
-        self.transmit(end, encode(fresh_guid(end.node.rng), 1, 0, Bye(code, text)))
+        self.transmit(end, encode(fresh_guid(end.node.rng), 1, 0, Bye(code, text, headers)))
 
     def change(self, node: LabNode, key: str, value: int) -> None:
         """Change one thing of a running node: firewalled, busy, query_ttl."""

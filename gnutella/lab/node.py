@@ -81,6 +81,7 @@ class LabNode:
         "opening",
         "pushes",
         "query_generation",
+        "refusals",
         "rng",
         "router",
         "searches",
@@ -129,6 +130,8 @@ class LabNode:
         self.opening: dict[LinkId, End] = {}
         self.searches: dict[Guid, Search] = {}
         self.closes: dict[DropReason, int] = {}
+        #: Links that came to nothing, of a node that looks after its links.
+        self.refusals: dict[DropReason, int] = {}
         self.pushes: list[PushReceived] = []
         self.hosts = HostCache(MAX_HOSTS)
         self.slots: UploadSlots | None = None
@@ -138,6 +141,8 @@ class LabNode:
         """A fresh router, as after the start of a process."""
         if self.lives:
             self._down_counters = self.drops()
+        if self.keeper is not None:
+            self.keeper.restart(now)
         self.router = Router(
             self.settings,
             self.servent_id,
@@ -152,7 +157,7 @@ class LabNode:
         )
         self._tell_words()
         self.router.self.is_firewalled = self.is_firewalled
-        self.router.self.accepts_links = not (self.is_firewalled or self.is_leaf)
+        self.router.self.accepts_links = not self.is_firewalled
         self.is_up = True
 
     def _tell_words(self) -> None:
@@ -163,9 +168,20 @@ class LabNode:
     def _own_address(self, link_host: str) -> Address:
         return self.address
 
+    def set_role(self, *, is_leaf: bool) -> None:
+        """Be a leaf from now on, or an ultrapeer; whoever calls this closes the links."""
+        self.is_leaf = is_leaf
+        self.router.set_role(is_leaf=is_leaf)
+        self._tell_words()
+
     def has_room_for(self, peer: LabNode) -> bool:
-        """Whether a link to that node may be made: a leaf links to ultrapeers only, and to a few of them."""
-        return not self.is_leaf or (not peer.is_leaf and len(self.ends) + self.links_opening < MAX_LEAF_LINKS)
+        """Whether a link to that node may be made: a leaf links to ultrapeers only, and to a few of them.
+
+        Who looks after its links says so in the handshake.
+        """
+        if self.keeper is not None or not self.is_leaf:
+            return True
+        return not peer.is_leaf and len(self.ends) + self.links_opening < MAX_LEAF_LINKS
 
     @property
     def links_opening(self) -> int:
@@ -199,7 +215,7 @@ class LabNode:
                 self.slots.max_total = 0 if value else MAX_UPLOADS
         else:
             self.is_firewalled = self.router.self.is_firewalled = bool(value)
-            self.router.self.accepts_links = not (value or self.is_leaf)
+            self.router.self.accepts_links = not value
 
     def info_of(self, peer: LabNode, *, is_incoming: bool) -> LinkInfo:
         """What a handshake with that peer would have told us."""
@@ -232,7 +248,11 @@ class LabNode:
         if isinstance(event, HitReceived):
             self._take_hit(event, now, net)
         elif isinstance(event, HostLearned):
-            self.hosts.learn(event.address, now, is_ultrapeer=event.is_ultrapeer, daily_uptime_s=event.daily_uptime_s)
+            if self.keeper is not None:
+                self.keeper.heard(event)
+            else:
+                uptime_s = event.daily_uptime_s
+                self.hosts.learn(event.address, now, is_ultrapeer=event.is_ultrapeer, daily_uptime_s=uptime_s)
         elif isinstance(event, PushReceived):
             self.pushes.append(event)
             if net.push_received is not None:
@@ -240,6 +260,8 @@ class LabNode:
         elif isinstance(event, ByeReceived):
             end = self.ends.get(event.link)
             if end is not None:
+                if self.keeper is not None:
+                    self.keeper.told_at_parting(event.headers)
                 net.disconnect(end, f"bye {event.code}")
 
     def _take_hit(self, event: HitReceived, now: float, net: Network) -> None:

@@ -31,6 +31,7 @@ from gnutella.lab.life import Life
 from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.protocol.frames import frames
 from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT
+from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Flood, Send
 from gnutella.routing.flow import QUEUE_BYTES
 from gnutella.routing.pongs import MAX_PONGS
@@ -87,6 +88,9 @@ class Watch:
         self._others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
         self._pushes: set[tuple[int, bytes]] = set()
         self._has_arrived = False
+        #: The chunk that is treated now, and how often a node took a later copy of a query for the first.
+        self._chunk = b""
+        self._taken_later: dict[int, int] = {}
 
     # -- what arrives --------------------------------------------------------------------------------------------------
 
@@ -99,6 +103,7 @@ class Watch:
         if self._extended:
             self._extended.clear()
         self._has_arrived = True
+        self._chunk = data
         if len(data) < 23 or end.partial:
             self._pieces(end, data)
             return
@@ -124,7 +129,7 @@ class Watch:
             self._others[kind, guid] = [(ttl, hops)]
 
     def _pieces(self, end: End, data: bytes) -> None:
-        data = end.partial + data
+        self._chunk = data = end.partial + data
         whole = 0
         try:
             for frame in frames(data):
@@ -243,10 +248,12 @@ class Watch:
             self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
             return
         if self._is_again(node, links, guid):
-            self._break("handled-twice", node, f"forwards {guid.hex()} again")
+            if not self._was_refused_before(node, life, guid):
+                self._break("handled-twice", node, f"forwards {guid.hex()} again")
+            head = life.heads[number]
         was_ttl, was_hops = head >> 8, head & 0xFF
         asker = node.ends.get(LinkId(life.came[number]))
-        if asker is not None and asker.peer.node.is_leaf:  # the TTL is up to the ultrapeer (digest 8.1)
+        if asker is not None and asker.is_leaf:  # the TTL is up to the ultrapeer (digest 8.1)
             was_ttl = node.settings.query_ttl
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
@@ -261,7 +268,21 @@ class Watch:
         """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
         if guid in self._fresh or not self._has_arrived:
             return False
-        return guid not in self._extended or any(node.ends[link].peer.node.is_leaf for link in links)
+        return guid not in self._extended or any(node.ends[link].is_leaf for link in links)
+
+    def _was_refused_before(self, node: LabNode, life: Life, guid: bytes) -> bool:
+        """Whether this may be the first copy that the node handles, because it refused one that came before: it was asked too
+        fast, or could not have sent the hits back.  It is, at most, as often as it has counted such a refusal.
+        """
+        drops, taken = node.drops(), self._taken_later.get(node.number, 0)
+        copies = [frame for frame in frames(self._chunk) if frame.guid == guid and frame.kind == QUERY]
+        if not copies or taken >= drops.get(DropReason.RATE, 0) + drops.get(DropReason.SENDER_BUSY, 0):
+            return False
+        self._taken_later[node.number] = taken + 1
+        life.came[node.number] = node.hearing
+        life.heads[node.number] = copies[0].ttl << 8 | copies[0].hops
+        self._fresh[guid] = 1
+        return True
 
     def _is_last_hop(self, node: LabNode, links: Sequence[LinkId], was_ttl: int, ttl: int) -> bool:
         """A spent query goes to leaves, with the TTL 1 that makes it a legal message."""
@@ -276,6 +297,8 @@ class Watch:
         life.hit_copies += len(links)
         number = node.number
         came = life.came[number] if number < len(life.came) else 0
+        if came and not hops and guid not in self._fresh and self._was_refused_before(node, life, guid):
+            came = life.came[number]
         if len(links) != 1 or links[0] != came:
             self._break(
                 "hit-astray", node, f"hit for {guid.hex()} goes to links {list(links)}, its query came from {came}"

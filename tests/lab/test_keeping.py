@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from gnutella.lab.keeping import MAX_DIALS_A_TICK, MAX_TOLD, MIN_DEGREE, Keeper
+from gnutella.lab.keeping import Keeper
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
 from gnutella.lab.stream import Line
 from gnutella.lab.sums import check_balance
-from gnutella.network import dialling, introductions
 from gnutella.network.admission import LEAF_LINKS
 from gnutella.routing.hosts import FIRST_BACK_OFF_S
 from gnutella.settings import NetworkSettings, RoutingSettings
@@ -31,11 +30,6 @@ def kept(net: Network, name: str, *known: LabNode, is_leaf: bool = False, **sett
 
 def names(node: LabNode) -> list[str]:
     return sorted(peer.name for peer in node.neighbours())
-
-
-def test_the_numbers_are_the_servents() -> None:
-    assert MAX_DIALS_A_TICK == dialling.MAX_DIALS_A_TICK
-    assert (MAX_TOLD, MIN_DEGREE) == (introductions.MAX_TOLD, introductions.MIN_DEGREE)
 
 
 def test_a_node_dials_whom_it_knows_and_hears_of_others() -> None:
