@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gnutella.lab.census import census
 from gnutella.lab.keeping import Keeper
 from gnutella.lab.net import Network
 from gnutella.lab.node import LabNode
@@ -18,10 +19,11 @@ def network() -> Network:
     return Network(1, routing=RoutingSettings(trace="off", ping_interval_s=5.0))
 
 
-def kept(net: Network, name: str, *known: LabNode, is_leaf: bool = False, **settings: int) -> LabNode:
+def kept(
+    net: Network, name: str, *known: LabNode, role: str = "ultrapeer", is_firewalled: bool = False, **settings: int
+) -> LabNode:
     """A node that knows these others."""
-    node = net.add(name, is_leaf=is_leaf)
-    role = "leaf" if is_leaf else "ultrapeer"
+    node = net.add(name, is_firewalled=is_firewalled)
     node.keeper = Keeper(net, node, NetworkSettings(role=role, **settings), lambda: LINE)  # type: ignore[arg-type]
     for other in known:
         node.hosts.learn(other.address, 0.0)
@@ -47,7 +49,7 @@ def test_a_full_ultrapeer_names_others_when_it_refuses() -> None:
     other = kept(net, "other")
     full = kept(net, "full", other, max_leaves=0)
     net.clock.run(5.0)
-    leaf = kept(net, "leaf", full, is_leaf=True)
+    leaf = kept(net, "leaf", full, role="leaf")
     net.clock.run(15.0)
     assert names(leaf) == ["other"]
     assert other.end_towards(leaf) is not None and full.end_towards(leaf) is None
@@ -56,7 +58,7 @@ def test_a_full_ultrapeer_names_others_when_it_refuses() -> None:
 def test_a_leaf_keeps_as_many_links_as_the_servent() -> None:
     net = network()
     ultrapeers = [kept(net, f"u{number}") for number in range(8)]
-    leaf = kept(net, "leaf", *ultrapeers, is_leaf=True)
+    leaf = kept(net, "leaf", *ultrapeers, role="leaf")
     net.clock.run(10.0)
     assert len(leaf.ends) == LEAF_LINKS
     net.kill(leaf.neighbours()[0])
@@ -66,8 +68,8 @@ def test_a_leaf_keeps_as_many_links_as_the_servent() -> None:
 
 def test_leaves_alone_refuse_each_other() -> None:
     net = network()
-    one = kept(net, "one", is_leaf=True)
-    two = kept(net, "two", one, is_leaf=True)
+    one = kept(net, "one", role="leaf")
+    two = kept(net, "two", one, role="leaf")
     net.clock.run(30.0)
     assert not one.ends and not two.ends
 
@@ -122,3 +124,68 @@ def test_a_handshake_that_gets_no_answer_is_given_up() -> None:
     assert node.opening
     net.clock.run(6.0)
     assert not node.opening and not node.ends
+
+
+def ultrapeers(net: Network) -> list[str]:
+    return [node.name for node in net.nodes.values() if node.is_up and not node.is_leaf]
+
+
+def test_a_node_alone_becomes_an_ultrapeer_and_those_that_come_its_leaves() -> None:
+    net = network()
+    first = kept(net, "first", role="auto")
+    net.clock.run(0.5)
+    assert ultrapeers(net) == [] and first.router.is_leaf
+    net.clock.run(30.0)
+    assert ultrapeers(net) == ["first"] and not first.router.is_leaf
+    second = kept(net, "second", first, role="auto")
+    net.clock.run(35.0)
+    assert ultrapeers(net) == ["first"] and names(second) == ["first"]
+    check_balance(net)
+
+
+def test_a_firewalled_node_promotes_itself_for_nobody() -> None:
+    net = network()
+    kept(net, "inside", role="auto", is_firewalled=True)
+    net.clock.run(120.0)
+    assert ultrapeers(net) == []
+
+
+def test_an_ultrapeer_without_leaves_steps_back_and_says_whom_it_is_linked_to_then() -> None:
+    net = network()
+    lone = kept(net, "lone", role="auto")
+    net.clock.run(30.0)
+    other = kept(net, "other", lone)
+    net.clock.run(40.0)
+    assert ultrapeers(net) == ["lone", "other"] and names(lone) == ["other"]
+    net.clock.run(150.0)
+    assert ultrapeers(net) == ["other"] and names(lone) == ["other"]
+    assert lone.keeper is not None
+    assert [is_leaf for _, is_leaf, _ in lone.keeper.changes] == [False, True]
+    assert "no leaves" in lone.keeper.changes[-1][2]
+    (end,) = other.ends.values()
+    assert end.is_leaf
+    check_balance(net)
+
+
+def test_when_the_last_ultrapeer_dies_a_leaf_takes_its_place() -> None:
+    net = network()
+    first = kept(net, "first")
+    for number in range(3):
+        kept(net, f"n{number}", first, role="auto")
+    net.clock.run(30.0)
+    assert ultrapeers(net) == ["first"]
+    net.kill(first)
+    net.clock.run(60.0)
+    row = census(net)
+    assert row["ultrapeers"] >= 1 and row["linked"] == 1 and row["parts"] == 1
+
+
+def test_a_node_that_comes_back_begins_as_a_leaf() -> None:
+    net = network()
+    first = kept(net, "first", role="auto")
+    net.clock.run(30.0)
+    net.kill(first)
+    net.revive(first)
+    assert first.is_leaf and first.router.is_leaf
+    net.clock.run(60.0)
+    assert ultrapeers(net) == ["first"]
