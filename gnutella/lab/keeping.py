@@ -88,13 +88,17 @@ class Keeper:
             if link.end is not None and now - link.began_at > self.settings.handshake_timeout_s:
                 net.disconnect(link.end, DropReason.SLOW.value)
         missing = dials_due(self._admission.wanted_links, self.roster.all, we_are_leaf=self.roles.is_leaf)
-        known = {node.address, *self.roster.addresses()}
-        chosen = node.hosts.choose(missing, now, known, ultrapeers_first=True) if missing else []
+        if missing:
+            self._dial_hosts(missing, now)
+
+    def _dial_hosts(self, count: int, now: float) -> None:
+        known = {self._node.address, *self.roster.addresses()}
+        chosen = self._node.hosts.choose(count, now, known, ultrapeers_first=True)
         for address in chosen:
             self._dial(address)
-        if len(chosen) < missing and now - self._asked_at >= ASK_AGAIN_S:
+        if len(chosen) < count and now - self._asked_at >= ASK_AGAIN_S:
             self._asked_at = now
-            net.cause(node, node.router.ask_for_hosts(now))
+            self._net.cause(self._node, self._node.router.ask_for_hosts(now))
 
     def _dial(self, address: Address) -> None:
         net, node = self._net, self._node

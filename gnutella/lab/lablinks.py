@@ -79,7 +79,7 @@ class LabRoster:
 
     def addresses(self) -> set[Address]:
         """Where the other sides of all links can be dialled, as far as that is known."""
-        return {link.reached_at for link in self.all if link.reached_at is not None}
+        return {address for link in self.all if (address := link.reached_at) is not None}
 
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
