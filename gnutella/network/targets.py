@@ -54,7 +54,7 @@ class Attempt(Protocol):
 
 
 def dials_due(wanted: int, links: Iterable[Attempt], *, we_are_leaf: bool) -> int:
-    """How many hosts to dial now, so that `wanted` links come of it that are not to leaves; `links` are those that there are."""
+    """How many hosts to dial now, so that there are `wanted` links beside those to leaves; `links` are all that there are."""
     links = [link for link in links if not link.is_leaf]
     accepted = sum(link.is_accepted for link in links)
     attempts = sum(link.dialled is not None and not link.is_accepted for link in links)

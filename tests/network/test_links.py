@@ -18,13 +18,12 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import Refused, UserError
 from gnutella.network import roster as roster_module
-from gnutella.network.targets import MAX_DIALS_A_TICK
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
 from gnutella.network.links import CORK_S, Links
 from gnutella.network.own_address import OwnAddresses
-from gnutella.network.targets import BACK_OFF_4XX_S, EARLY_END_PAUSE_S, GOOD_LIFE_S, USER_PAUSE_S
+from gnutella.network.targets import BACK_OFF_4XX_S, EARLY_END_PAUSE_S, GOOD_LIFE_S, MAX_DIALS_A_TICK, USER_PAUSE_S
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import PING, QUERY, Query, encode
