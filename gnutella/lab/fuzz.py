@@ -54,6 +54,8 @@ _KINDS = (
 #: Kinds whose roles follow from the place of a node, so that none has a table of its own.
 _TIERS = ("two_tier", "superpeers")
 _ROLES = ("peer", "ultrapeer", "leaf")
+#: Where nodes look after their links, most of them also decide what they are.
+_KEPT_ROLES = (*_ROLES, "auto", "auto", "auto")
 _WORDS = ("alice", "bob", "song", "live", "tune")
 
 Tables = dict[str, Any]
@@ -155,7 +157,9 @@ def _smaller(tables: Tables) -> Iterator[Tables]:
 def random_tables(rng: Random) -> Tables:
     """A scenario as TOML tables."""
     nodes = 2 + chance.below(rng, MAX_NODES - 1)
-    topology = _topology(rng, nodes)
+    links = _links(rng)
+    roles = _KEPT_ROLES if links else _ROLES
+    topology = _topology(rng, nodes, chance.pick(rng, roles))
     return {
         "name": "written by chance",
         "seed": chance.below(rng, 1 << 30),
@@ -167,9 +171,9 @@ def random_tables(rng: Random) -> Tables:
             "ping_interval_s": 2.0 + chance.below(rng, 30),
         },
         "topology": topology,
-        "links": _links(rng),
+        "links": links,
         "content": {"files": 1 + chance.below(rng, 12), "copies": chance.below(rng, 60)},
-        "node": [{**_node(rng, number), "role": chance.pick(rng, _ROLES)} for number in range(chance.below(rng, nodes))]
+        "node": [{**_node(rng, number), "role": chance.pick(rng, roles)} for number in range(chance.below(rng, nodes))]
         if topology["kind"] not in _TIERS
         else [],
         "action": sorted(
@@ -178,9 +182,9 @@ def random_tables(rng: Random) -> Tables:
     }
 
 
-def _topology(rng: Random, nodes: int) -> Tables:
+def _topology(rng: Random, nodes: int, role: str) -> Tables:
     kind = chance.pick(rng, _KINDS)
-    topology: Tables = {"kind": kind, "nodes": nodes, "degree": 2 + chance.below(rng, 4)}
+    topology: Tables = {"kind": kind, "nodes": nodes, "degree": 2 + chance.below(rng, 4), "role": role}
     if kind == "two_tier" and nodes > 2:
         topology["leaves"] = chance.below(rng, nodes - 1)
     if kind == "superpeers":
