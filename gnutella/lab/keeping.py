@@ -23,7 +23,7 @@ from gnutella.network.own_address import OwnAddresses
 from gnutella.network.roles import Roles
 from gnutella.network.targets import LEAF_PAUSE_S, back_off, dials_due, pause_after
 from gnutella.protocol.handshake import HandshakeRefused, Refusal
-from gnutella.protocol.peer import TRY_ULTRAPEERS, Offer, Peer, hosts_in_bye
+from gnutella.protocol.peer import Offer, Peer, hosts_in_bye
 from gnutella.reasons import DropReason
 from gnutella.routing.events import HostLearned
 from gnutella.settings import NetworkSettings
@@ -81,8 +81,8 @@ class Keeper:
         net, node = self._net, self._node
         self.roles.tick(now)
         free = self.roles.free_slots()
-        if free != node.router.self.free_slots:
-            node.router.self.free_slots = free
+        if free != node.router.self.slots:
+            node.router.self.slots = free
             node.router.self_changed()
         for link in self.roster.opening():
             if link.end is not None and now - link.began_at > self.settings.handshake_timeout_s:
@@ -166,16 +166,11 @@ class Keeper:
         ultrapeers = [link.reached_at for link in links if link.peer is not None and link.peer.is_ultrapeer]
         for link in links:
             if link.end is not None:
-                net.say_bye(link.end, DropReason.ROLE_CHANGED.bye, reason, self._try_line(link))
+                hosts = self._introductions.try_line(link, self.roster.open.values())
+                net.say_bye(link.end, DropReason.ROLE_CHANGED.bye, reason, hosts)
                 net.disconnect(link.end, DropReason.ROLE_CHANGED.value)
         for address in [a for a in ultrapeers if a is not None][: self._admission.wanted_links]:
             self._dial(address)
-
-    def _try_line(self, link: LabLink) -> str:
-        """Whom a leaf may turn to that loses us."""
-        equals = [other.reached_at for other in self.roster.open.values() if not other.is_leaf]
-        hosts = self._introductions.hosts_for(link.host, [a for a in equals if a is not None]) if link.is_leaf else ()
-        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
 
     def ready(self, link: LabLink, peer: Peer) -> bool:
         """The handshake is over; False when no link comes of it after all, and it is closed."""

@@ -243,18 +243,12 @@ class Watch:
             if hops or not 0 < ttl <= life.budget:
                 self._break("handled-twice", node, f"relays its own query {guid.hex()} with TTL {ttl}, hops {hops}")
             return
-        head = life.heads[number] if number < len(life.heads) else 0
-        if not head:
+        if number >= len(life.heads) or not life.heads[number]:
             self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
             return
-        if self._is_again(node, links, guid):
-            if not self._was_refused_before(node, life, guid):
-                self._break("handled-twice", node, f"forwards {guid.hex()} again")
-            head = life.heads[number]
-        was_ttl, was_hops = head >> 8, head & 0xFF
-        asker = node.ends.get(LinkId(life.came[number]))
-        if asker is not None and asker.is_leaf:  # the TTL is up to the ultrapeer (digest 8.1)
-            was_ttl = node.settings.query_ttl
+        if self._is_again(node, links, guid) and not self._was_refused_before(node, life, guid):
+            self._break("handled-twice", node, f"forwards {guid.hex()} again")
+        was_ttl, was_hops = self._came_with(node, life)
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
                 "ttl", node, f"got {guid.hex()} with TTL {was_ttl}, hops {was_hops}, sends TTL {ttl}, hops {hops}"
@@ -263,6 +257,12 @@ class Watch:
             self._break("sent-back", node, f"query {guid.hex()} goes back where it came from")
         if node.is_leaf:
             self._break("leaf-relays", node, f"passes on query {guid.hex()}")
+
+    def _came_with(self, node: LabNode, life: Life) -> tuple[int, int]:
+        """TTL and hops of the copy that the node handled; the TTL of a leaf's query is up to the ultrapeer (digest 8.1)."""
+        head = life.heads[node.number]
+        asker = node.ends.get(LinkId(life.came[node.number]))
+        return node.settings.query_ttl if asker is not None and asker.is_leaf else head >> 8, head & 0xFF
 
     def _is_again(self, node: LabNode, links: Sequence[LinkId], guid: bytes) -> bool:
         """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
