@@ -21,7 +21,7 @@ from gnutella.network.admission import Admission
 from gnutella.network.introductions import Introductions
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.roles import Roles
-from gnutella.network.targets import LEAF_PAUSE_S, back_off, dials_due, pause_after
+from gnutella.network.targets import Leaves, back_off, dials_due, pause_after
 from gnutella.protocol.handshake import HandshakeRefused, Refusal
 from gnutella.protocol.peer import Offer, Peer, hosts_in_bye
 from gnutella.reasons import DropReason
@@ -59,6 +59,7 @@ class Keeper:
         """A process begins: nothing is linked, and the role is what it is at the start."""
         node, settings = self._node, self.settings
         self.roster = LabRoster()
+        self._leaves = Leaves(node.hosts)
         self._started_at = now
         self._asked_at = float("-inf")
         demands = ISLAND.sized(settings.max_leaves, settings.max_links)
@@ -80,16 +81,26 @@ class Keeper:
         """Decide the role; give up handshakes that take too long; dial whom the host cache names, if links are missing."""
         net, node = self._net, self._node
         self.roles.tick(now)
-        free = self.roles.free_slots()
+        free = self._free_slots()
         if free != node.router.self.slots:
             node.router.self.slots = free
             node.router.self_changed()
         for link in self.roster.opening():
             if link.end is not None and now - link.began_at > self.settings.handshake_timeout_s:
                 net.disconnect(link.end, DropReason.SLOW.value)
+        if self.roles.is_leaf and not self.roster.open:
+            self._leaves.ask_again(now)
         missing = dials_due(self._admission.wanted_links, self.roster.all, we_are_leaf=self.roles.is_leaf)
         if missing:
             self._dial_hosts(missing, now)
+
+    def _free_slots(self) -> tuple[int, int] | None:
+        """For leaves, and for ultrapeers; None: we are a leaf."""
+        if self.roles.is_leaf:
+            return None
+        linked = self.roster.summary()
+        leaves = linked["leaves"]
+        return max(0, self.settings.max_leaves - leaves), max(0, self.settings.max_links - (linked["peers"] - leaves))
 
     def _dial_hosts(self, count: int, now: float) -> None:
         known = {self._node.address, *self.roster.addresses()}
@@ -225,8 +236,7 @@ class Keeper:
         if link.dialled is None or not self._node.is_up:
             return
         if self.roles.refused(refused, now):
-            hosts.learn(link.dialled, now, is_ultrapeer=False)
-            hosts.postpone(link.dialled, now + LEAF_PAUSE_S)
+            self._leaves.refused(link.dialled, now, is_alone=not self.roster.open)
         else:
             hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
 

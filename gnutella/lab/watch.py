@@ -122,7 +122,7 @@ class Watch:
                 life.heads[number] = ttl << 8 | hops
                 life.by_hops[hops & 15] += 1
                 self._fresh[guid] = 1
-            elif ttl > 1 and life.heads[number] >> 8 == 1 and not end.peer.node.is_leaf:
+            elif ttl > 1 and life.heads[number] >> 8 == 1 and not end.is_leaf:
                 life.heads[number] = ttl << 8 | hops
                 self._extended[guid] = 1
         else:
@@ -160,7 +160,7 @@ class Watch:
             life.heads[number] = ttl << 8 | hops
             life.by_hops[hops & 15] += 1
             self._fresh[guid] = 1
-        elif life.came[number] and ttl > 1 and life.heads[number] >> 8 == 1 and not end.peer.node.is_leaf:
+        elif life.came[number] and ttl > 1 and life.heads[number] >> 8 == 1 and not end.is_leaf:
             life.heads[number] = ttl << 8 | hops
             self._extended[guid] = 1
 

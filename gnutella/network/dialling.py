@@ -19,7 +19,7 @@ from gnutella.network.guard import Guard
 from gnutella.network.link import PeerLink, Phase
 from gnutella.network.outcomes import also
 from gnutella.network.roster import ENDING, Roster
-from gnutella.network.targets import LEAF_PAUSE_S, PUBLIC_LEAF_PAUSE_S, Targets, advice_for, back_off, dials_due
+from gnutella.network.targets import LEAF_PAUSE_S, PUBLIC_LEAF_PAUSE_S, Leaves, Targets, advice_for, back_off, dials_due
 from gnutella.protocol.handshake import HandshakeRefused
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
@@ -52,7 +52,7 @@ class Dialling:
         *,
         is_public: bool,
     ) -> None:
-        self._leaf_pause_s = PUBLIC_LEAF_PAUSE_S if is_public else LEAF_PAUSE_S
+        self._leaves = Leaves(hosts, PUBLIC_LEAF_PAUSE_S if is_public else LEAF_PAUSE_S)
         self.targets = targets
         self._owner = owner
         self._roster = roster
@@ -122,6 +122,8 @@ class Dialling:
 
         True: there are too few hosts for that.
         """
+        if is_leaf and not self._roster.open:
+            self._leaves.ask_again(now)
         links = [link for link in self._roster.all if link.phase not in ENDING]
         missing = dials_due(wanted, links, we_are_leaf=is_leaf)
         if not missing:
@@ -141,10 +143,7 @@ class Dialling:
             self._hosts.forget(address)
             self.targets.drop(address)
         elif is_leaf:
-            until = now + self._leaf_pause_s
-            self._hosts.learn(address, now, is_ultrapeer=False)
-            self._hosts.postpone(address, until)
-            self.targets.postpone(address, until)
+            self.targets.postpone(address, self._leaves.refused(address, now, is_alone=not self._roster.open))
         else:
             self.targets.failed(address, now, is_refused=refused is not None)
             self._hosts.failed(address, now, back_off(refused.code) if refused is not None else None)

@@ -12,12 +12,15 @@ from typing import Protocol
 
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
+from gnutella.routing.hosts import HostCache
 from gnutella.units import Address, parse_address
 
 #: How long a leaf is left alone that refused us, a leaf too: it may be an ultrapeer by then.  In an island that is soon; on the
 #: public network gtk-gnutella bans who shakes hands twice a minute (digest 12).
 LEAF_PAUSE_S = 2.0
 PUBLIC_LEAF_PAUSE_S = 120.0
+#: The same while we have an ultrapeer: nobody needs another one at once, and who knocks each few seconds is soon shut out.
+LEAF_PAUSE_LINKED_S = 120.0
 
 #: First wait after a connection that failed, and after a handshake that was refused or a link that broke early.
 FIRST_WAIT_S = 2.0
@@ -129,6 +132,30 @@ def addresses_in(texts: Iterable[str]) -> list[Address]:
         return [parse_address(text) for text in texts]
     except ValueError as error:
         raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
+
+
+class Leaves:
+    """Hosts that refused us, a leaf, because they are leaves: when they are dialled again."""
+
+    def __init__(self, hosts: HostCache, pause_s: float = LEAF_PAUSE_S) -> None:
+        self._hosts = hosts
+        self._pause_s = pause_s
+        self._resting: set[Address] = set()
+
+    def refused(self, address: Address, now: float, *, is_alone: bool) -> float:
+        """It is a leaf; until when it rests.  `is_alone`: we have no ultrapeer."""
+        until = now + (self._pause_s if is_alone else max(self._pause_s, LEAF_PAUSE_LINKED_S))
+        self._hosts.learn(address, now, is_ultrapeer=False)
+        self._hosts.postpone(address, until)
+        if not is_alone and address in self._hosts:
+            self._resting.add(address)
+        return until
+
+    def ask_again(self, now: float) -> None:
+        """Our last ultrapeer is gone, and theirs may have been the same: let them rest no longer."""
+        for address in self._resting:
+            self._hosts.recall(address, now)
+        self._resting.clear()
 
 
 def back_off(code: int) -> float | None:

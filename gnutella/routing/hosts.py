@@ -160,6 +160,12 @@ class HostCache:
         if host is not None:
             host.not_before = max(host.not_before, until)
 
+    def recall(self, address: Address, now: float) -> None:
+        """Undo `postpone`: dial it as soon as you like, unless it failed."""
+        host = self._hosts.get(address)
+        if host is not None and not host.failures:
+            host.not_before = min(host.not_before, now)
+
     def forget(self, address: Address) -> None:
         """Drop a host, for example our own address."""
         if self._hosts.pop(address, None) is not None and (members := self._networks.get(wide(address.host))):
