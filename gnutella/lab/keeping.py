@@ -88,7 +88,7 @@ class Keeper:
         for link in self.roster.opening():
             if link.end is not None and now - link.began_at > self.settings.handshake_timeout_s:
                 net.disconnect(link.end, DropReason.SLOW.value)
-        if self.roles.is_leaf and not self.roster.open:
+        if not self.roster.summary()["ultrapeers"]:
             self._leaves.ask_again(now)
         missing = dials_due(self._admission.wanted_links, self.roster.all, we_are_leaf=self.roles.is_leaf)
         if missing:

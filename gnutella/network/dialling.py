@@ -122,7 +122,7 @@ class Dialling:
 
         True: there are too few hosts for that.
         """
-        if is_leaf and not self._roster.open:
+        if not self._roster.summary()["ultrapeers"]:
             self._leaves.ask_again(now)
         links = [link for link in self._roster.all if link.phase not in ENDING]
         missing = dials_due(wanted, links, we_are_leaf=is_leaf)

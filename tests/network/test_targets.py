@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from gnutella.network.targets import FIRST_WAIT_REFUSED_S, FIRST_WAIT_S, GOOD_LIFE_S, MAX_WAIT_S, Targets
+from gnutella.network.targets import (
+    FIRST_WAIT_REFUSED_S,
+    FIRST_WAIT_S,
+    GOOD_LIFE_S,
+    LEAF_PAUSE_LINKED_S,
+    LEAF_PAUSE_S,
+    MAX_WAIT_S,
+    Leaves,
+    Targets,
+)
+from gnutella.routing.hosts import HostCache
 from gnutella.units import Address
 
 ONE, OTHER = Address("80.1.2.3", 1), Address("80.1.2.4", 2)
@@ -65,3 +75,24 @@ def test_dropped_and_unknown_ones_are_left_alone() -> None:
     targets.lost(OTHER, 0.0, 1.0)
     assert targets.due(1e9) == []
     assert ONE not in targets
+
+
+def test_leaves_rest_long_while_there_is_an_ultrapeer_and_are_asked_at_once_when_there_is_none() -> None:
+    hosts = HostCache()
+    leaves = Leaves(hosts)
+    known, met = Address("10.0.0.1", 1), Address("10.0.0.2", 2)
+    assert leaves.refused(known, 100.0, is_alone=True) == 100.0 + LEAF_PAUSE_S
+    assert leaves.refused(met, 100.0, is_alone=False) == 100.0 + LEAF_PAUSE_LINKED_S
+    assert hosts.choose(2, 100.0 + LEAF_PAUSE_S) == [known]
+    leaves.ask_again(103.0)
+    assert set(hosts.choose(2, 103.0)) == {known, met}
+
+
+def test_a_host_that_failed_is_not_recalled() -> None:
+    hosts = HostCache()
+    leaves = Leaves(hosts)
+    met = Address("10.0.0.2", 2)
+    leaves.refused(met, 100.0, is_alone=False)
+    hosts.failed(met, 101.0)
+    leaves.ask_again(102.0)
+    assert hosts.choose(1, 103.0) == []
