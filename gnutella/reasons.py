@@ -169,6 +169,10 @@ class DropReason(Enum):
     SOURCE_MISMATCH = "source_mismatch", 0, 0, "the source offers another file: its size or URN differ"
     SOURCE_SLOW = "source_slow", 0, 0, "the source sent nothing for too long"
     BAD_TREE = "bad_tree", 0, 0, "a tiger tree that does not lead to its root"
+    # -- the relay layer -----------------------------------------------------------------------------------------------
+    BAD_CBOR = "bad_cbor", 0, 0, "structured bytes that are not canonical CBOR, or too large or deep"
+    BAD_BLOCK = "bad_block", 0, 0, "a block that does not belong to its key, or cannot be opened with it"
+    BAD_MANIFEST = "bad_manifest", 0, 0, "a manifest that cannot describe a file"
     # -- console -------------------------------------------------------------------------------------------------------
     BAD_TOKEN = "bad_token", 0, 401, "a wrong token"
     TOKEN_RATE = "token_rate", 0, 429, "too many wrong tokens from this address"

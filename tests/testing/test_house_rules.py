@@ -13,8 +13,9 @@ BANNED_SUFFIXES = ("Manager", "Handler", "Processor", "Engine", "Helper", "Util"
 
 
 def modules() -> Iterator[tuple[str, str]]:
-    for path in sorted((ROOT / "gnutella").rglob("*.py")):
-        yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+    for package in ("gnutella", "anonymizer"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def test_modules_are_short() -> None:

@@ -1,0 +1,8 @@
+"""The relay layer: requests that do not say who asks, and storage that cannot read what it holds.
+
+Pure modules, as the inner rooms of `gnutella`: no reactor, no clock and no chance of their own.  `gnutella` never imports this
+package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs the extra `anonymizer`.
+
+    cbor        the one form of structured bytes: canonical, bounded
+    errors      what a user is told when a request cannot be kept
+"""
