@@ -342,6 +342,8 @@ def start_own_node(directory: str, leaves: int) -> tuple[subprocess.Popen[bytes]
     options = [
         "--dir",
         directory,
+        "--role",
+        "ultrapeer",
         "--profile",
         "loopback",
         "--listen",
