@@ -259,10 +259,11 @@ class Watch:
             self._break("leaf-relays", node, f"passes on query {guid.hex()}")
 
     def _came_with(self, node: LabNode, life: Life) -> tuple[int, int]:
-        """TTL and hops of the copy that the node handled; the TTL of a leaf's query is up to the ultrapeer (digest 8.1)."""
+        """TTL and hops of the copy that the node handled; an ultrapeer drives a leaf's query as its own (digest 8.1)."""
         head = life.heads[node.number]
         asker = node.ends.get(LinkId(life.came[node.number]))
-        return node.settings.query_ttl if asker is not None and asker.is_leaf else head >> 8, head & 0xFF
+        is_driven = node.settings.dynamic_queries and asker is not None and asker.is_leaf
+        return node.settings.query_ttl + 1 if is_driven else head >> 8, head & 0xFF
 
     def _is_again(self, node: LabNode, links: Sequence[LinkId], guid: bytes) -> bool:
         """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
