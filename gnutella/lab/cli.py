@@ -164,6 +164,12 @@ def fuzz_command(words: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--save", metavar="DIR", default=".", help="where a scenario that fails is written")
     given = parser.parse_args(words)
+    try:
+        Path(given.save).mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # now, not when an hour has found something
+        raise UserError(
+            f"lab: --save {given.save}: {error.strerror}", "name a folder that can be written to"
+        ) from error
     found = fuzz(given.minutes * 60.0, given.seed or 1, Path(given.save), lambda line: print(line, flush=True))
     return 1 if found else 0
 

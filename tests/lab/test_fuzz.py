@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gnutella.errors import UserError
 from gnutella.lab import chance
+from gnutella.lab.cli import main
 from gnutella.lab.fuzz import failure_in, failure_of, fuzz, random_tables, shrunk
 from gnutella.lab.scenario import load
 from gnutella.protocol.frames import TTL_AT
@@ -52,3 +54,11 @@ def test_shrinking_keeps_the_failure() -> None:
     tables = random_tables(chance.source(3, "broken"))
     assert failure_of({**tables, "topology": {"kind": "circle"}}) is None
     assert shrunk(tables, "no failure at all")["topology"] == tables["topology"]
+
+
+def test_the_folder_for_what_is_found_is_made_before_anything_is_looked_for(tmp_path: Path) -> None:
+    assert main(["fuzz", "--minutes", "0.001", "--save", str(tmp_path / "new" / "one")]) == 0
+    assert (tmp_path / "new" / "one").is_dir()
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="--save"):
+        main(["fuzz", "--minutes", "60", "--save", str(tmp_path / "file" / "below")])
