@@ -4,5 +4,10 @@ Pure modules, as the inner rooms of `gnutella`: no reactor, no clock and no chan
 package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs the extra `anonymizer`.
 
     cbor        the one form of structured bytes: canonical, bounded
+    cells       what goes over a link: two sizes, a header that is never copied
+    fields      bodies as frozen values with bounds
+    wire        what cells say
+    inner       what is said inside a circuit, between its origin and its pivot
+    reasons     why something is refused, counted
     errors      what a user is told when a request cannot be kept
 """

@@ -4,7 +4,7 @@
     python benchmarks/fuzz.py --replay TARGET:HEX
 
 Prints for each target how many inputs it took, accepted and refused and for which reasons, its slowest input, and each crash
-(any exception but RemoteViolation) with the bytes that reproduce it; then rate and peak memory.  Exit code 1 on any crash.
+(any exception but a violation) with the bytes that reproduce it; then rate and peak memory.  Exit code 1 on any crash.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from anonymizer.reasons import Violation
 from gnutella.errors import RemoteViolation
 from gnutella.testing.fuzz_targets import Target, targets
 
@@ -117,7 +118,7 @@ def try_input(target: Target, data: bytes, tally: Tally) -> None:
     begun = time.perf_counter()
     try:
         target.run(data)
-    except RemoteViolation as violation:
+    except (RemoteViolation, Violation) as violation:
         tally.refused[violation.reason.value] += 1
     except Exception:  # noqa: BLE001 - finding these is what this program is for
         tally.crashed += 1
@@ -169,7 +170,7 @@ def _replay(text: str) -> int:
         if target.name == name:
             try:
                 target.run(bytes.fromhex(digits))
-            except RemoteViolation as violation:
+            except (RemoteViolation, Violation) as violation:
                 print(f"refused: {violation}")
             else:
                 print("accepted")

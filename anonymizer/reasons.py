@@ -1,0 +1,103 @@
+"""Every reason for which the relay layer refuses, drops or closes something: one enum, as gnutella.reasons is for the servent.
+
+A member's value is the metric label; the documentation table is made from `describe()`.  `costs` says what the peer loses by
+it: the link (a broken protocol: closed, without a word), the circuit, or only what it sent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import Enum
+from typing import Literal
+
+from gnutella.errors import GnutellaError
+
+#: What a refusal ends: the whole link, one circuit, or nothing but the cell (or descriptor) itself.
+Cost = Literal["link", "circuit", "cell"]
+
+
+class Refusal(Enum):
+    """Why; see the module text.  Members are grouped by where they arise."""
+
+    # -- cells: a peer that sends one of these does not speak the protocol ---------------------------------------------
+    BAD_VERSION = "bad_version", "link", "a cell that does not begin with the version of the layer"
+    UNKNOWN_COMMAND = "unknown_command", "link", "a cell with a command that does not exist"
+    RESERVED_BITS = "reserved_bits", "link", "a cell with bits set that are sent as zero"
+    WRONG_SIZE = "wrong_size", "link", "a cell of the size that its command does not have"
+    WRONG_FLAGS = "wrong_flags", "link", "a cell with a flag that its command does not have"
+    WRONG_CHANNEL = "wrong_channel", "link", "a channel where none belongs, none where one does, or of the other side"
+    BODY_TOO_LONG = "body_too_long", "link", "a cell whose body is announced longer than the cell"
+    FILL_NOT_ZERO = "fill_not_zero", "link", "a cell with something else than zeros after its body"
+    BAD_BODY = "bad_body", "link", "a body that cannot be read, is not canonical or breaks a bound"
+    # -- descriptors ---------------------------------------------------------------------------------------------------
+    DESCRIPTOR_BROKEN = "descriptor_broken", "cell", "a descriptor that cannot be read, or is too long"
+    DESCRIPTOR_FORGED = "descriptor_forged", "cell", "a descriptor whose signature does not hold"
+    DESCRIPTOR_EXPIRED = "descriptor_expired", "cell", "a descriptor past its expiry"
+    DESCRIPTOR_FUTURE = "descriptor_future", "cell", "a descriptor issued later than clocks may differ"
+    DESCRIPTOR_TOO_LASTING = "descriptor_too_lasting", "cell", "a descriptor that wants to be kept for more than a week"
+    DESCRIPTOR_OLD = "descriptor_old", "cell", "a descriptor with a lower sequence number than the one that is kept"
+    DESCRIPTOR_FORK = "descriptor_fork", "cell", "two different descriptors of one node with one sequence number"
+    DESCRIPTOR_ADDRESS = "descriptor_address", "cell", "a descriptor with an address at which no node can listen"
+    DESCRIPTORS_FULL = (
+        "descriptors_full",
+        "cell",
+        "a descriptor outside this week's residue classes, the set being full",
+    )
+    # -- seals ---------------------------------------------------------------------------------------------------------
+    SEAL_SUITE = "seal_suite", "circuit", "a seal of a suite that is not spoken here"
+    SEAL_BROKEN = "seal_broken", "circuit", "a seal that none of the pivot keys opens"
+    SEAL_CONTENT = "seal_content", "circuit", "an opened seal that cannot be read"
+    SEAL_TIME = "seal_time", "circuit", "a seal from outside the time window"
+    SEAL_REPLAYED = "seal_replayed", "circuit", "a seal that came before"
+    SEALS_FULL = "seals_full", "circuit", "more seals within the time window than are remembered"
+    BAD_TAG = "bad_tag", "circuit", "a cell of a circuit that is not what the other end sealed"
+    BAD_INNER = "bad_inner", "circuit", "an opened cell that cannot be read"
+
+    costs: Cost
+    meaning: str
+
+    def __new__(cls, label: str, costs: Cost, meaning: str) -> Refusal:
+        member = object.__new__(cls)
+        member._value_ = label
+        member.costs = costs
+        member.meaning = meaning
+        return member
+
+    #: Members are equal to nothing but themselves; the hash of Enum would be a call of Python code for each one counted.
+    __hash__ = object.__hash__
+
+
+class Violation(GnutellaError):
+    """A peer, or whoever sealed something to us, broke the protocol of the layer; decoders here raise nothing else.
+
+    `detail` is for tests and a log that the user asked for: it never holds bytes, keys or addresses of the peer.
+    """
+
+    def __init__(self, reason: Refusal, detail: str = "") -> None:
+        super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
+        self.reason = reason
+        self.detail = detail
+
+
+class Refusals:
+    """How often what was refused."""
+
+    __slots__ = ("_counts",)
+
+    def __init__(self) -> None:
+        self._counts: Counter[Refusal] = Counter()
+
+    def count(self, reason: Refusal, number: int = 1) -> None:
+        self._counts[reason] += number
+
+    def __getitem__(self, reason: Refusal) -> int:
+        return self._counts[reason]
+
+    def rows(self) -> dict[str, int]:
+        """Label and count of each reason that arose, in order of definition."""
+        return {reason.value: self._counts[reason] for reason in Refusal if self._counts[reason]}
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Rows (label, what it costs, meaning) for the documentation table, in order of definition."""
+    return [(reason.value, reason.costs, reason.meaning) for reason in Refusal]
