@@ -8,6 +8,8 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     fields      bodies as frozen values with bounds
     wire        what cells say
     inner       what is said inside a circuit, between its origin and its pivot
+    descr       signed descriptors
+    known       which nodes are known, and which may be picked
     reasons     why something is refused, counted
     errors      what a user is told when a request cannot be kept
 """

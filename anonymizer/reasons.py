@@ -43,6 +43,11 @@ class Refusal(Enum):
         "cell",
         "a descriptor outside this week's residue classes, the set being full",
     )
+    DESCRIPTORS_MANY = (
+        "descriptors_many",
+        "cell",
+        "one link tells of more nodes, unheard of before, than it may in a day",
+    )
     # -- seals ---------------------------------------------------------------------------------------------------------
     SEAL_SUITE = "seal_suite", "circuit", "a seal of a suite that is not spoken here"
     SEAL_BROKEN = "seal_broken", "circuit", "a seal that none of the pivot keys opens"

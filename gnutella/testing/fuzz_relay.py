@@ -1,4 +1,4 @@
-"""Fuzzing targets of the relay layer: cells and what they say.
+"""Fuzzing targets of the relay layer: cells, what they say, descriptors.
 
 They are among those of gnutella.testing.fuzz_targets.
 """
@@ -8,9 +8,11 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 
-from anonymizer import inner, wire
+from anonymizer import descr, inner, wire
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_BODY, Walker
+from anonymizer.known import KnownNodes
 from anonymizer.wire import cell_of, parse
+from gnutella.testing.relay_nodes import NOW, descriptor_of
 
 _ID, _UID = bytes(range(32)), bytes(range(16))
 
@@ -31,6 +33,16 @@ def _inner(data: bytes) -> None:
     """The plaintext of a circuit's cell, and the bare instruction."""
     body = inner.read_plain(data) if len(data) in (inner.SMALL_PLAIN, inner.LARGE_PLAIN) else inner.decode(data)
     assert inner.read_plain(inner.plain_of(body)) == body
+
+
+def _descriptor(data: bytes) -> None:
+    """Heard of from a link; what is kept is what was signed."""
+    nodes = KnownNodes(bytes(32), limit=2)
+    heard = nodes.hear(data, _ID, NOW)
+    assert len(nodes) == (heard is not None)
+    descriptor = descr.read(data)
+    assert descriptor.data == data
+    assert 0 <= descriptor.location < 1
 
 
 _BODIES: tuple[wire.AnyBody, ...] = (
@@ -63,8 +75,10 @@ _SAID = [
 RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "relay_cells": (6, _cells),
     "relay_inner": (4, _inner),
+    "relay_descriptor": (4, _descriptor),
 }
 SEEDS: dict[str, list[bytes]] = {
     "relay_cells": [*_SENT, b"".join(sent for sent in _SENT if len(sent) < LARGE_SIZE)],
     "relay_inner": [*(inner.encode(said) for said in _SAID), *(inner.plain_of(said) for said in _SAID)],
+    "relay_descriptor": [descriptor_of(1).data, descriptor_of(2, pivot_keys=(), host="2001:db8::1").data],
 }
