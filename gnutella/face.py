@@ -30,7 +30,7 @@ _STARTING = UserError("the node is still starting", "try again in a moment", os.
 _REACHED = {
     True: "peers connect to us",
     False: "nobody can connect: the settings say so, or peers that were asked to did not",
-    None: "nobody has connected yet",
+    None: "nobody from outside has connected yet",
 }
 
 

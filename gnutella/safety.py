@@ -38,6 +38,7 @@ class Safety:
         """Tell the parts that ask, but were not made with the gate."""
         node, gate = self._node, self.gate
         node.hosts.refuses = gate.blocks
+        node.router.refuse_hosts(gate.is_listed)
         node.transfers.exchange.refused = gate.refused
         self._tell_shares()
 
@@ -65,6 +66,7 @@ class Safety:
         """Let go of everybody who is listed by now."""
         node = self._node
         node.hosts.forget_refused()
+        node.router.refuse_hosts(self.gate.is_listed)
         node.links.close_listed()
         node.dialler.close_listed()
         for row in self.blocklists.rows():

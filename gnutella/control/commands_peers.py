@@ -28,6 +28,7 @@ PEER_COLUMNS = (
     Column("rx_messages", "number", "rx", default=0),
     Column("tx_messages", "number", "tx", default=0),
     Column("dropped", "number", default=0, meaning="messages from this peer that were dropped"),
+    Column("hops_flow", in_table=False, default=None, meaning="it wants only queries of fewer hops; null: all of them"),
 )
 HIT_COLUMNS = (
     Column("hit", "number", "#", 3, meaning="row number; `get` takes it"),

@@ -48,7 +48,7 @@ def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: 
     if command.layout == "events":
         return Lines(lambda row: [event_line(row, width, colours=colours)], command.empty)
     if command.name == "node.status":
-        return Lines(lambda row: status_lines(row, colours=colours))
+        return Lines(lambda row: status_lines(row, width, colours=colours))
     if command.name == "node.doctor":
         return Lines(lambda row: doctor_lines(row, width, colours=colours))
     if command.layout == "block":
@@ -169,8 +169,8 @@ def doctor_lines(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False)
     return [f"{colour(lead[:2], paint, colours)}{lead[2:]}  {first}".rstrip(), *rest]
 
 
-def status_lines(row: Row, *, colours: bool = False) -> list[str]:
-    """The one screen of `status`."""
+def status_lines(row: Row, width: int = 0, *, colours: bool = False) -> list[str]:
+    """The one screen of `status`; lines beyond `width` go on below their text.  0: none does."""
     links, limits, moving = _sub(row, "links"), _sub(row, "limits"), _sub(row, "transfers")
     shared, hashing, reachable = _sub(row, "shared"), _sub(row, "hashing"), _sub(row, "reachable")
     ready = colour("ready", "green", colours) if row.get("ready") else colour("not ready yet", "yellow", colours)
@@ -190,8 +190,7 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
         *(("found by", line) for line in _bootstrap(_sub(row, "bootstrap"))),
         (
             "links",
-            f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
-            f"{_count(links, 'leaves')} of {_count(limits, 'max_leaves')} leaves",
+            _links(row, links, limits),
         ),
         (
             "shared",
@@ -210,7 +209,18 @@ def status_lines(row: Row, *, colours: bool = False) -> list[str]:
         *(("safety", line) for line in _safety(_sub(row, "safety"))),
         ("servent id", printable(str(row.get("servent_id")))),
     ]
-    return [f"{colour(f'{name:<10}', 'dim', colours)}  {text}" for name, text in fields]
+    lines = []
+    for name, text in fields:
+        first, *others = _wrapped(text, width - 12)
+        lines += [f"{colour(f'{name:<10}', 'dim', colours)}  {first}", *(f"{'':<12}{line}" for line in others)]
+    return lines
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of that width, but for words that are longer."""
+    if len(text) <= width or width < MIN_FLEXIBLE:
+        return [text]
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
 
 
 def _sub(row: Row, key: str) -> Mapping[str, object]:
@@ -224,6 +234,16 @@ def _count(row: Row, key: str) -> str:
 
 def _counted(row: Row, key: str) -> str:
     return f"{_count(row, key)} {key[:-1] if row.get(key) == 1 else key}"
+
+
+def _links(row: Row, links: Row, limits: Row) -> str:
+    """How many there are, and what an ultrapeer has room for; a leaf takes no leaves, and few ultrapeers."""
+    if row.get("role") == "leaf":
+        return f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} to ultrapeers"
+    return (
+        f"{_count(links, 'peers')} open  {_count(links, 'ultrapeers')} of {_count(limits, 'max_links')} to ultrapeers  "
+        f"{_count(links, 'leaves')} of {_count(limits, 'max_leaves')} leaves"
+    )
 
 
 def _role(row: Row) -> str:
@@ -246,7 +266,7 @@ def _facts(row: Row) -> str:
 def _reachable(row: Row) -> str:
     """Whether others can connect to us; UDP only where something is known of it."""
     tcp = row.get("tcp")
-    shown = "unknown, nobody has connected yet" if tcp is None else "yes" if tcp else "no"
+    shown = "unknown, nobody from outside has connected yet" if tcp is None else "yes" if tcp else "no"
     udp = row.get("udp")
     return f"tcp {shown}" if udp is None else f"tcp {shown}  udp {'yes' if udp else 'no'}"
 

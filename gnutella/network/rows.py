@@ -31,6 +31,7 @@ def link_row(link: PeerLink, now: float, counters: Mapping[str, int]) -> dict[st
         "tx_bytes": counters.get("tx_bytes", 0),
         "link": int(link.id),
         "blocked": link.is_blocked,
+        "hops_flow": counters.get("hops_flow"),
     }
 
 

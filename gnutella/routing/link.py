@@ -172,13 +172,14 @@ class Link:
         return True
 
     def counters(self) -> dict[str, int]:
-        """rx_messages, tx_messages, rx_bytes, tx_bytes, dropped."""
+        """rx_messages, tx_messages, rx_bytes, tx_bytes, dropped, and hops_flow where it set one."""
         return {
             "rx_messages": self.rx_messages,
             "tx_messages": self.tx_messages,
             "rx_bytes": self.rx_bytes,
             "tx_bytes": self.tx_bytes,
             "dropped": self.dropped,
+            **({} if self.max_hops is None else {"hops_flow": self.max_hops}),
         }
 
 

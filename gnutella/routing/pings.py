@@ -8,6 +8,8 @@ after MAX_SILENT_PINGS of them without a sign of life (any message is one).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.frames import Frame
 from gnutella.protocol.kinds import PING, PONG, encode_header
@@ -50,6 +52,8 @@ class Pings:
         self._answers = answers
         self._allow_private = allow_private
         self._interval_s = board.settings.ping_interval_s
+        #: Whether a host is on a blocklist: its pongs are neither believed nor passed on.  The node sets it.
+        self.refuses: Callable[[str], bool] = lambda host: False
         self.cache = PongCache(CACHE_REFRESHES * self._interval_s)
         self._asked: Generations[Guid, LinkId] = Generations(PING_GENERATION, PING_LIFE_S, now)
         self._taken: Generations[Guid, int] = Generations(PING_GENERATION, PING_LIFE_S, now)
@@ -110,6 +114,8 @@ class Pings:
             return violation.reason, None
         if not is_plausible_peer(pong.address, allow_private=self._allow_private):
             return DropReason.BOGUS_PONG, None
+        if self.refuses(pong.address.host):
+            return DropReason.BLOCKED, None
         if pong.address == self._answers.address_for(link):
             return DropReason.OWN_MESSAGE, None
         return None, pong
@@ -141,6 +147,10 @@ class Pings:
             if not link.info.is_leaf:
                 self._send(link, REFRESH_TTL, now)
                 self._schedule(link, now)
+
+    def forget_refused(self) -> None:
+        """Drop the pongs of hosts that are on a blocklist by now."""
+        self.cache.forget(self.refuses)
 
     def recent_pongs(self, now: float) -> list[Pong]:
         """Pongs of the cache, in random order."""

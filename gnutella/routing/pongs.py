@@ -6,6 +6,7 @@ from that store; so a ping costs one link, not the whole horizon, and addresses 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from gnutella.units import Address, LinkId
@@ -73,6 +74,11 @@ class PongCache:
         """All that are not too old."""
         oldest = now - self.life_s
         return [pong for pong in self._pongs.values() if pong.time >= oldest]
+
+    def forget(self, is_refused: Callable[[str], bool]) -> None:
+        """Drop the pongs of hosts that are not to be told of any more."""
+        for address in [address for address in self._pongs if is_refused(address.host)]:
+            self._remove(address)
 
     def tick(self, now: float) -> None:
         """Drop what is too old; entries are in order of time."""

@@ -11,7 +11,7 @@ forgotten at once: bytes that still come from it are ignored, and `link_closed` 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gnutella.errors import LocalMisuse
@@ -159,6 +159,11 @@ class Router:
         """Ping all links but leaves for pongs, rather than at the next interval: more hosts are needed now."""
         self._pings.ask(now)
         return self._flush()
+
+    def refuse_hosts(self, refuses: Callable[[str], bool]) -> None:
+        """Take no pong of a host that `refuses` says yes to, and pass none on; call it again when it says otherwise."""
+        self._pings.refuses = refuses
+        self._pings.forget_refused()
 
     def set_library(self, library: Library) -> None:
         """Answer from this snapshot from now on."""
@@ -368,7 +373,7 @@ class Router:
             source.dropped += n
 
     def link_counters(self, link: LinkId) -> dict[str, int] | None:
-        """rx_messages, tx_messages, rx_bytes, tx_bytes, dropped of an open link; None for others."""
+        """rx_messages, tx_messages, rx_bytes, tx_bytes, dropped of an open link, hops_flow if it set one; None for others."""
         source = self._board.links.get(link)
         return None if source is None else source.counters()
 

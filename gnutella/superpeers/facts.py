@@ -6,7 +6,10 @@ Two sets of demands: those of the public network are what gtk-gnutella and LimeW
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+
+from gnutella.units import format_duration, format_size
 
 #: An ultrapeer sends at least this much upstream (LimeWire; digest 6.1).
 MIN_UPLOAD_BYTES_S = 10 * 1024
@@ -135,11 +138,11 @@ def judge(facts: Facts, demands: Demands) -> tuple[Finding, ...]:
     return (
         _reach("reached over TCP", facts.tcp, proof),
         _reach("reached over UDP", facts.udp, proof, is_vital=proof),
-        _at_least("upstream, bytes a second", facts.upload_bytes_s, demands.min_upload_bytes_s, proof),
-        _at_least("open files allowed", facts.files, demands.files, False),
-        _at_least("memory, bytes", facts.memory_bytes, demands.memory_bytes, False),
+        _at_least("upstream a second", facts.upload_bytes_s, demands.min_upload_bytes_s, proof, format_size),
+        _at_least("open files", facts.files, demands.files, False),
+        _at_least("memory", facts.memory_bytes, demands.memory_bytes, False, format_size),
         Finding("clock", "steady" if facts.is_clock_sane else "jumps", "steady", facts.is_clock_sane),
-        _at_least("uptime, seconds", int(facts.uptime_s), int(demands.min_uptime_s), proof),
+        _at_least("uptime", int(facts.uptime_s), int(demands.min_uptime_s), proof, format_duration),
     )
 
 
@@ -177,13 +180,16 @@ def _reach(name: str, value: bool | None, needs_proof: bool, *, is_vital: bool =
         is_met: bool | None = False
     else:
         is_met = True if value else None if value is None or not is_vital else False
-    return Finding(name, text, "yes" if needs_proof else "not no" if is_vital else "any", is_met)
+    return Finding(name, text, "yes" if needs_proof else "yes or not known" if is_vital else "any", is_met)
 
 
-def _at_least(name: str, value: int | None, wanted: int, needs_proof: bool) -> Finding:
+def _at_least(
+    name: str, value: int | None, wanted: int, needs_proof: bool, show: Callable[[int], str] = str
+) -> Finding:
+    least = f"{show(wanted)} or more"
     if value is None:
-        return Finding(name, "not known", f">= {wanted}", False if needs_proof else None)
-    return Finding(name, str(value), f">= {wanted}", value >= wanted)
+        return Finding(name, "not known", least, False if needs_proof else None)
+    return Finding(name, show(value), least, value >= wanted)
 
 
 def _told(finding: Finding) -> str:

@@ -115,7 +115,7 @@ class FakeNode:
             "role_reason": "its ultrapeers need no other one",
             "role_since_s": 60.0,
             "ultrapeer_needed": None,
-            "role_facts": [{"fact": "uptime, seconds", "value": "61", "wanted": ">= 3600", "met": False}],
+            "role_facts": [{"fact": "uptime", "value": "1 min 01 s", "wanted": "1 h 00 min or more", "met": False}],
             "uptime_s": 61.5,
             "listen": ["127.0.0.1:6346"],
             "links": {"ultrapeers": len(self.links), "leaves": 0, "peers": 0},

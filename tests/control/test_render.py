@@ -121,7 +121,7 @@ def test_rows_that_are_handles_are_numbered() -> None:
 
 def test_the_status_screen_tells_what_is_not_known() -> None:
     shown = "\n".join(status_lines({"version": "1", "role": "leaf", "reachable": {"tcp": None, "udp": False}}))
-    assert "tcp unknown, nobody has connected yet  udp no" in shown
+    assert "tcp unknown, nobody from outside has connected yet  udp no" in shown
     assert "udp" not in "\n".join(status_lines({"reachable": {"tcp": True, "udp": None}}))
     assert "not ready yet" in shown
 
@@ -197,3 +197,13 @@ def test_likely_spam_is_counted_below_the_table_unless_all_is_asked_for() -> Non
         assert any("song" in line for line in lines)
         assert any("worm" in line for line in lines) is shows_all
         assert lines.count("1 hidden as likely spam, --all shows them") == expected
+
+
+def test_long_lines_of_status_go_on_below_their_text() -> None:
+    facts = [{"fact": f"fact {n}", "value": "a value", "wanted": "more", "met": False} for n in range(6)]
+    lines = status_lines({"role": "leaf", "role_facts": facts, "links": {"peers": 1, "ultrapeers": 1}}, 80)
+    assert max(map(len, lines)) <= 80
+    first = next(number for number, line in enumerate(lines) if line.startswith("facts"))
+    assert lines[first + 1].startswith(" " * 12)
+    assert " ".join(line[12:] for line in lines[first : first + 4]).count("(wanted more)") == 6
+    assert "links       1 open  1 to ultrapeers" in lines

@@ -15,25 +15,20 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Self
 
 import pytest
 
 from gnutella.network.demux import MAX_HALF_OPEN
-from gnutella.protocol.frames import frames
-from gnutella.protocol.message import BYE, Bye, HitRecord, Message, Ping, Pong, Push, Query, QueryHit, encode
+from gnutella.protocol.message import BYE, HitRecord, Ping, Pong, Push, Query, QueryHit, encode
 from gnutella.protocol.urn import sha1_urn
-from gnutella.units import Address, Guid
+from gnutella.units import Address
+from tests.live.attacker import SHORT, Peer, counted, guid, message, said_to
 from tests.live.daemon import PATIENCE_S, Daemon, refused, wait_until
 
 pytestmark = pytest.mark.live
 
 #: What a whole module of attacks may leave in memory: caches that fill up to their bounds.
 MAX_GROWTH_KIB = 96 * 1024
-#: Seconds after which a side that says nothing is taken to have said all; longer than the time-outs below.
-SILENCE_S = 1.3
-#: Seconds that the daemon under attack waits for handshakes and requests.
-SHORT = {f"GNUTELLA_{key}_TIMEOUT_S": "1" for key in ("NETWORK_HANDSHAKE", "TRANSFERS_REQUEST", "TRANSFERS_PUSH")}
 
 
 @pytest.fixture(scope="module")
@@ -49,102 +44,6 @@ def victim(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         assert node.memory_kib() - before < MAX_GROWTH_KIB
         assert node.stop() < 1
         assert node.faults() == []
-
-
-@contextmanager
-def counted(node: Daemon, *reasons: str) -> Iterator[None]:
-    """What is done here is refused for these reasons, and leaves the node alive and without a fault."""
-    before = node.dropped()
-    yield
-    wait_until(
-        lambda: all(node.dropped().get(reason, 0) > before.get(reason, 0) for reason in reasons),
-        f"{reasons} are counted; before: {before}",
-    )
-    assert node.dropped().get("internal_error", 0) == 0, node.faults()
-    assert node.is_alive and node.faults() == []
-
-
-def said_to(address: tuple[str, int], data: bytes) -> bytes:
-    """Send, and read until the other side closes, or a time passes in which it says nothing."""
-    with socket.create_connection(address, PATIENCE_S) as line:
-        line.settimeout(SILENCE_S)
-        got = b""
-        try:
-            line.sendall(data)
-            while more := line.recv(65536):
-                got += more
-        except (TimeoutError, ConnectionError):
-            pass
-        return got
-
-
-class Peer:
-    """A link to the victim, as bytes."""
-
-    def __init__(self, node: Daemon, *headers: str) -> None:
-        self._line = socket.create_connection(node.address, PATIENCE_S)
-        lines = [
-            "GNUTELLA CONNECT/0.6",
-            "User-Agent: attacker",
-            "X-Ultrapeer: True",
-            "GGEP: 0.5",
-            "Bye-Packet: 0.1",
-            *headers,
-        ]
-        self._line.sendall("".join(f"{line}\r\n" for line in (*lines, "")).encode())
-        head = b""
-        while b"\r\n\r\n" not in head:
-            head += self._line.recv(1)
-        assert head.startswith(b"GNUTELLA/0.6 200"), head
-        answer = (
-            "GNUTELLA/0.6 200 OK\r\n" + "".join(f"{line}\r\n" for line in headers if "Content-Enc" in line) + "\r\n"
-        )
-        self._line.sendall(answer.encode())
-        self.got = b""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._line.close()
-
-    def send(self, data: bytes) -> None:
-        try:
-            self._line.sendall(data)
-        except ConnectionError:
-            pass  # closed for what was sent before
-
-    def queries(self) -> list[Guid]:
-        """GUIDs of the queries that came so far; waits for one."""
-        found: list[Guid] = []
-        self._line.settimeout(PATIENCE_S)
-        while not found:
-            self.got += self._line.recv(65536)
-            found = [Guid(bytes(frame.guid)) for frame in frames(self.got) if frame.kind == 0x80]
-        return found
-
-    def end(self) -> int:
-        """Read until the victim closes; the code of its Bye, 0 without one."""
-        self.is_ended()
-        byes = [Bye.decode(frame.payload).code for frame in frames(self.got) if frame.kind == BYE]
-        return byes[0] if byes else 0
-
-    def is_ended(self) -> None:
-        """Read until the victim closes."""
-        self._line.settimeout(PATIENCE_S)
-        try:
-            while more := self._line.recv(65536):
-                self.got += more
-        except ConnectionError:
-            pass
-
-
-def guid(number: int) -> Guid:
-    return Guid(hashlib.md5(b"%d" % number).digest())
-
-
-def message(number: int, ttl: int, hops: int, content: Message) -> bytes:
-    return encode(guid(number), ttl, hops, content)
 
 
 # -- bytes on the ports ------------------------------------------------------------------------------------------------------

@@ -114,6 +114,14 @@ def test_a_peer_that_keeps_changing_its_mind_costs_one_change_a_tick() -> None:
     assert router._tables.leaves.version == version + 1
 
 
+def test_the_counters_of_a_link_tell_what_it_wants() -> None:
+    router = router_with_links()
+    say(router, B, 2)
+    assert (router.link_counters(B) or {})["hops_flow"] == 2
+    say(router, B, NORMAL_HOPS)
+    assert "hops_flow" not in (router.link_counters(B) or {})
+
+
 def test_a_link_that_left_is_forgotten() -> None:
     router = router_with_links()
     router.receive(B, wire(HopsFlow(0)), 0.5)

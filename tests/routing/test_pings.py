@@ -87,6 +87,19 @@ def test_the_asker_is_not_told_its_own_address() -> None:
     assert len(sent_by(router.receive(B, ping_bytes(), 2.0))[B]) == 1
 
 
+def test_hosts_on_a_blocklist_are_neither_learned_nor_told() -> None:
+    router = make_router()
+    guid = opened(router, A)
+    opened(router, B)
+    assert learned(router, pong_bytes(guid, 9)) and learned(router, pong_bytes(guid, 8))
+    router.refuse_hosts(lambda host: host == "10.3.3.9")
+    assert learned(router, pong_bytes(guid, 9)) == []
+    assert router.counters.drops[DropReason.BLOCKED] == 1
+    sent = sent_by(router.receive(B, ping_bytes(), 2.0))[B]
+    assert [Pong.decode(frame.payload).address.host for frame in sent] == [OWN_ADDRESS.host, "10.3.3.8"]
+    assert [pong.address.host for pong in router.recent_pongs(2.0)] == ["10.3.3.8"]
+
+
 def test_pings_that_ask_for_pongs_are_limited_to_one_a_second() -> None:
     router = make_router()
     open_links(router, 1)
