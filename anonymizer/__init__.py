@@ -10,6 +10,7 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     inner       what is said inside a circuit, between its origin and its pivot
     descr       signed descriptors
     known       which nodes are known, and which may be picked
+    seal        what only a pivot can open, and the ciphers of circuits
     reasons     why something is refused, counted
     errors      what a user is told when a request cannot be kept
 """

@@ -1,16 +1,21 @@
-"""Fuzzing targets of the relay layer: cells, what they say, descriptors.
+"""Fuzzing targets of the relay layer: cells, what they say, descriptors, seals.
 
 They are among those of gnutella.testing.fuzz_targets.
 """
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from collections.abc import Callable
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from anonymizer import descr, inner, wire
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_BODY, Walker
 from anonymizer.known import KnownNodes
+from anonymizer.reasons import Violation
+from anonymizer.seal import SEAL_PLAIN, Half, Opening, PivotKeys, Replays, SealContent, Unsealer, hpke_seal, key_id
 from anonymizer.wire import cell_of, parse
 from gnutella.testing.relay_nodes import NOW, descriptor_of
 
@@ -45,6 +50,39 @@ def _descriptor(data: bytes) -> None:
     assert 0 <= descriptor.location < 1
 
 
+def _key(number: int) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(hashlib.sha256(b"fuzz%d" % number).digest())
+
+
+_PIVOT_KEYS = PivotKeys(NOW, lambda: _key(0))
+_PIVOT_KEY = _PIVOT_KEYS.public[0][1:]
+_SEALED = Opening(_ID, _PIVOT_KEY, inner.encode(inner.Dummy()), NOW, _ID, _key(1)).sealed
+
+
+def _seal(data: bytes) -> None:
+    """As a seal, as what is in one, and as a cell of a circuit."""
+    unsealer = Unsealer(_ID, _PIVOT_KEYS, Replays())
+    inside = b"\1" + hpke_seal(
+        _PIVOT_KEY, b"arl1-open" + _ID + key_id(_PIVOT_KEY), (data + bytes(SEAL_PLAIN))[:SEAL_PLAIN]
+    )
+    for sealed in (inside, data):
+        try:
+            first = unsealer.open(sealed, NOW)
+        except Violation as violation:
+            refused = violation
+        else:
+            first.answer(_key(2))
+            return
+    half = Half(_ID)
+    try:
+        half.open(data)
+    except Violation:
+        assert half.is_broken
+    else:
+        raise AssertionError("forged")
+    raise refused
+
+
 _BODIES: tuple[wire.AnyBody, ...] = (
     wire.Hello((1,), 3, b"d" * 300, _ID, 256),
     wire.Descriptors((b"d" * 300, b"e" * 400)),
@@ -76,9 +114,11 @@ RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "relay_cells": (6, _cells),
     "relay_inner": (4, _inner),
     "relay_descriptor": (4, _descriptor),
+    "relay_seal": (4, _seal),
 }
 SEEDS: dict[str, list[bytes]] = {
     "relay_cells": [*_SENT, b"".join(sent for sent in _SENT if len(sent) < LARGE_SIZE)],
     "relay_inner": [*(inner.encode(said) for said in _SAID), *(inner.plain_of(said) for said in _SAID)],
     "relay_descriptor": [descriptor_of(1).data, descriptor_of(2, pivot_keys=(), host="2001:db8::1").data],
+    "relay_seal": [_SEALED, inner.fill(SealContent(_ID, _ID, NOW // 60, b"first").encode(SEAL_PLAIN), SEAL_PLAIN)],
 }
