@@ -72,6 +72,7 @@ class LabNode:
         "is_leaf",
         "is_ultrapeer",
         "is_up",
+        "largest_ttl",
         "keeper",
         "library",
         "lives",
@@ -108,6 +109,8 @@ class LabNode:
         self.catalog = catalog
         self.library: Library = catalog
         self.settings = settings
+        #: Of the TTLs it was ever set to: a query that is on its way keeps its own.
+        self.largest_ttl = settings.query_ttl
         self.rng = rng
         self._read_header = read_header
         self.servent_id = fresh_guid(rng)
@@ -209,6 +212,8 @@ class LabNode:
         """firewalled, busy (0 or 1) or query_ttl (1 to 7) from now on."""
         if key == "query_ttl":
             self.settings = structs.replace(self.settings, query_ttl=value)
+            self.largest_ttl = max(self.largest_ttl, value)
+            self.router.use_settings(self.settings)
         elif key == "busy":
             self.router.self.is_busy = bool(value)
             if self.slots is not None:

@@ -82,7 +82,7 @@ class Watch:
         self._cells = 0
         #: GUIDs of queries that came for the first time in the chunk that is treated now.
         self._fresh: dict[bytes, int] = {}
-        #: GUIDs of those that came for the second time, with more TTL than the 1 they had.
+        #: Those that came again with more TTL than the 1 they had, and with which TTL and hops: a node may pass one on once.
         self._extended: dict[bytes, int] = {}
         #: Other messages of that chunk: (kind, GUID) -> their (TTL, hops) that have not been passed on yet.
         self._others: dict[tuple[int, bytes], list[tuple[int, int]]] = {}
@@ -123,8 +123,7 @@ class Watch:
                 life.by_hops[hops & 15] += 1
                 self._fresh[guid] = 1
             elif ttl > 1 and life.heads[number] >> 8 == 1 and not end.is_leaf:
-                life.heads[number] = ttl << 8 | hops
-                self._extended[guid] = 1
+                self._extended[guid] = ttl << 8 | hops
         else:
             self._others[kind, guid] = [(ttl, hops)]
 
@@ -161,8 +160,7 @@ class Watch:
             life.by_hops[hops & 15] += 1
             self._fresh[guid] = 1
         elif life.came[number] and ttl > 1 and life.heads[number] >> 8 == 1 and not end.is_leaf:
-            life.heads[number] = ttl << 8 | hops
-            self._extended[guid] = 1
+            self._extended[guid] = ttl << 8 | hops
 
     # -- what is asked -------------------------------------------------------------------------------------------------
 
@@ -248,6 +246,8 @@ class Watch:
             return
         if self._is_again(node, links, guid) and not self._was_refused_before(node, life, guid):
             self._break("handled-twice", node, f"forwards {guid.hex()} again")
+        if guid in self._extended:
+            life.heads[number] = self._extended[guid]
         was_ttl, was_hops = self._came_with(node, life)
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
@@ -263,7 +263,7 @@ class Watch:
         head = life.heads[node.number]
         asker = node.ends.get(LinkId(life.came[node.number]))
         is_driven = node.settings.dynamic_queries and asker is not None and asker.is_leaf
-        return node.settings.query_ttl + 1 if is_driven else head >> 8, head & 0xFF
+        return node.largest_ttl + 1 if is_driven else head >> 8, head & 0xFF
 
     def _is_again(self, node: LabNode, links: Sequence[LinkId], guid: bytes) -> bool:
         """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""

@@ -117,11 +117,15 @@ def test_below_twisted_there_is_our_plugin_and_nothing_else(dist: Path) -> None:
 
 def test_the_wheel_holds_every_module_and_no_tests(dist: Path, source: Path) -> None:
     names = shipped(dist)
-    ours = {path.relative_to(source).as_posix() for path in (source / "gnutella").rglob("*.py")}
+    ours = {
+        path.relative_to(source).as_posix()
+        for package in ("gnutella", "anonymizer")
+        for path in (source / package).rglob("*.py")
+    }
     assert ours <= set(names)
     assert "gnutella/py.typed" in names
     tops = {name.split("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"gnutella", "twisted"}
+    assert {top for top in tops if not top.endswith(".dist-info")} == {"anonymizer", "gnutella", "twisted"}
 
 
 def check_commands(env: Path, place: Path) -> None:
