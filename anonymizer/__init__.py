@@ -11,6 +11,8 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     descr       signed descriptors
     known       which nodes are known, and which may be picked
     seal        what only a pivot can open, and the ciphers of circuits
+    pacing      delays that keep order, fair queues, the stem that an origin imitates
+    stem        edges, coins and circuits from origin to pivot
     reasons     why something is refused, counted
     errors      what a user is told when a request cannot be kept
 """

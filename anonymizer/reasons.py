@@ -58,6 +58,11 @@ class Refusal(Enum):
     BAD_TAG = "bad_tag", "circuit", "a cell of a circuit that is not what the other end sealed"
     BAD_INNER = "bad_inner", "circuit", "an opened cell that cannot be read"
 
+    # -- circuits ------------------------------------------------------------------------------------------------------
+    NO_CIRCUIT = "no_circuit", "cell", "a cell of a circuit that does not exist, or not any more"
+    CIRCUITS_FULL = "circuits_full", "circuit", "a circuit beyond those that a link, or the node, carries"
+    OWN_PIVOT = "own_pivot", "circuit", "a circuit to ourselves, which no part of the program may ask for"
+
     costs: Cost
     meaning: str
 
