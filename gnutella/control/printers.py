@@ -159,7 +159,7 @@ def doctor_lines(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False)
     """One check: its verdict and, below it, what to do."""
     ok = row.get("ok")
     verdict, paint = ("–", "yellow") if ok is None else ("ok", "green") if ok else ("NO", "red")
-    lead = f"{verdict:<2}  {printable(str(row.get('name'))):<11}"
+    lead = f"{verdict:<2}  {printable(str(row.get('name'))):<12}"
     room = max(MIN_FLEXIBLE, width - len(lead) - 3)
     texts = textwrap.wrap(printable(str(row.get("detail") or "")), room)
     if row.get("fix"):
@@ -236,6 +236,10 @@ def _counted(row: Row, key: str) -> str:
     return f"{_count(row, key)} {key[:-1] if row.get(key) == 1 else key}"
 
 
+def _plural(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def _links(row: Row, links: Row, limits: Row) -> str:
     """How many there are, and what an ultrapeer has room for; a leaf takes no leaves, and few ultrapeers."""
     if row.get("role") == "leaf":
@@ -248,7 +252,7 @@ def _links(row: Row, links: Row, limits: Row) -> str:
 
 def _role(row: Row) -> str:
     """The role, who set it, for how long, and why."""
-    setting = f" ({printable(str(row['role_setting']))})" if row.get("role_setting") else ""
+    setting = " (auto)" if row.get("role_setting") == "auto" else ""
     reason = f": {printable(str(row['role_reason']))}" if row.get("role_reason") else ""
     return f"{printable(str(row.get('role')))}{setting} for {format_duration(number_of(row, 'role_since_s'))}{reason}"
 
@@ -286,7 +290,7 @@ def _bootstrap(row: Row) -> list[str]:
         return []
     told = [f"{_counted(row, 'hosts')} known"]
     if row.get("web_caches"):
-        told.append(f"{_count(row, 'web_caches')} web caches")
+        told.append(_plural(int(number_of(row, "web_caches")), "web cache"))
     mdns, serves = _sub(row, "mdns"), _sub(row, "serves")
     if mdns.get("state") == "running":
         told.append(f"mDNS, {_counted(mdns, 'services')}")
