@@ -61,6 +61,7 @@ class Refusal(Enum):
     # -- circuits ------------------------------------------------------------------------------------------------------
     NO_CIRCUIT = "no_circuit", "cell", "a cell of a circuit that does not exist, or not any more"
     CIRCUITS_FULL = "circuits_full", "circuit", "a circuit beyond those that a link, or the node, carries"
+    CIRCUIT_FLOODED = "circuit_flooded", "circuit", "more bytes of a circuit than wait here, or of all of them"
     OWN_PIVOT = "own_pivot", "circuit", "a circuit to ourselves, which no part of the program may ask for"
 
     costs: Cost

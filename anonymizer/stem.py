@@ -10,7 +10,7 @@ Pure: what is to be sent waits in here until `due`.  `enqueue_from` is the only 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final, TypeAlias
@@ -27,6 +27,9 @@ MAX_ACCEPTED: Final = 2
 ACCEPTED_WEIGHT: Final = 0.1
 MAX_CIRCUITS_OF_LINK: Final = 256
 MAX_CIRCUITS: Final = 4_096
+#: Bytes that wait here: in all, and of one direction of a circuit (a window of 64 large cells); beyond it the circuit ends.
+MAX_HELD: Final = 64 << 20
+MAX_HELD_OF_CIRCUIT: Final = 2_200_000
 #: A circuit without cells ends after this and an exponential rest of the same mean; every circuit after an hour.
 IDLE_S: Final = 60.0
 MAX_AGE_S: Final = 3_600.0
@@ -44,7 +47,7 @@ class Link:
     is_edge: bool = False
     is_initiated: bool = False
     circuits: int = 0
-    queue: FairQueue[Cell] = field(default_factory=FairQueue)
+    queue: FairQueue[tuple[Port, Cell]] = field(default_factory=FairQueue)
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class Route:
     opened_at: float
     idle_s: float
     used_at: float
+    held: int = 0
 
 
 class Stem:
@@ -82,6 +86,8 @@ class Stem:
         self._virtual: dict[int, VirtualStem] = {}
         self._waiting: list[tuple[float, int, NodeId, Port, Cell]] = []
         self._count = 0
+        #: Bytes that wait, for their time or their turn.
+        self.held = 0
         self._round_trips: list[float] = []
         self.refusals = Refusals()
 
@@ -110,9 +116,12 @@ class Stem:
         """The link is gone, its circuits end, and mappings that led there are drawn again when needed."""
         for port in [port for port in self._routes if port[0] == node]:
             self._end(port, CloseReason.NOROUTE, now)
-        del self._links[node]
+        queue = self._links.pop(node).queue
+        while (item := queue.take()) is not None:
+            self.held -= item[1].size
         self._ends.pop(node, None)
         self._next = {came: goes for came, goes in self._next.items() if node not in (came, goes)}
+        self.held -= sum(entry[4].size for entry in self._waiting if entry[2] == node)
         self._waiting = sorted(entry for entry in self._waiting if entry[2] != node)
 
     def round_trip(self, seconds: float) -> None:
@@ -285,13 +294,22 @@ class Stem:
             self._pass_on(port, route, Close(reason), now)
             self._forget(port)
 
+    def _end_both(self, port: Port, reason: CloseReason, now: float) -> None:
+        """The circuit ends, and both its sides hear of it."""
+        route = self._routes[port]
+        self._pass_on(port, route, Close(reason), now)
+        self._pass_on(route.to, self._routes[route.to], Close(reason), now)
+        self._forget(port)
+
     def _refuse(self, port: Port, reason: CloseReason, now: float) -> None:
         """A circuit that does not go on is closed as late as one that was closed further away."""
         node, channel = port
         assert node is not None
         leave = Pace(False).leave(self._chance, now)
         self._count += 1
-        heappush(self._waiting, (leave, self._count, node, port, cell_of(Close(reason), channel)))
+        cell = cell_of(Close(reason), channel)
+        self.held += cell.size
+        heappush(self._waiting, (leave, self._count, node, port, cell))
 
     def enqueue_from(self, port: Port, body: Open | Ciphertext | Close, came: float, *, is_slow: bool = False) -> None:
         """What came in at `port` goes on: delayed, in order, and in its turn.  The only way onto an edge."""
@@ -301,25 +319,35 @@ class Stem:
         node, channel = route.to
         assert node is not None
         self._count += 1
-        leave = route.pace.leave(self._chance, came)
-        heappush(self._waiting, (leave, self._count, node, port, cell_of(body, channel, is_slow=is_slow)))
+        cell = cell_of(body, channel, is_slow=is_slow)
+        if isinstance(body, Ciphertext):
+            if self.held + cell.size > MAX_HELD or route.held + cell.size > MAX_HELD_OF_CIRCUIT:
+                self.refusals.count(Refusal.CIRCUIT_FLOODED)
+                self._end_both(port, CloseReason.OVERLOAD, came)
+                return
+            route.held += cell.size
+        self.held += cell.size
+        heappush(self._waiting, (route.pace.leave(self._chance, came), self._count, node, port, cell))
 
     @property
     def next_at(self) -> float | None:
         """When `due` has something."""
         return self._waiting[0][0] if self._waiting else None
 
-    def due(self, now: float) -> list[tuple[NodeId, Cell]]:
-        """What leaves now, fair between circuits on each link."""
-        touched: dict[NodeId, None] = {}
+    def due(self, now: float, blocked: Container[NodeId] = ()) -> list[tuple[NodeId, Cell]]:
+        """What leaves now, fair between circuits on each link; what is for blocked links keeps waiting for its turn."""
         while self._waiting and self._waiting[0][0] <= now:
             _, _, node, port, cell = heappop(self._waiting)
-            self._links[node].queue.put(port, cell.size, cell)
-            touched[node] = None
+            self._links[node].queue.put(port, cell.size, (port, cell))
         found: list[tuple[NodeId, Cell]] = []
-        for node in touched:
-            while (cell_out := self._links[node].queue.take()) is not None:
-                found.append((node, cell_out))
+        for node, link in self._links.items():
+            while node not in blocked and (item := link.queue.take()) is not None:
+                port, cell = item
+                self.held -= cell.size
+                route = self._routes.get(port)
+                if route is not None and cell.command is Command.CELL:
+                    route.held -= cell.size
+                found.append((node, cell))
         return found
 
     def tick(self, now: float) -> None:
@@ -330,10 +358,7 @@ class Stem:
                 continue
             used_at = max(route.used_at, other.used_at)
             if now - used_at > route.idle_s or now - route.opened_at > MAX_AGE_S:
-                to = route.to
-                self._pass_on(port, route, Close(CloseReason.IDLE), now)
-                self._pass_on(to, other, Close(CloseReason.IDLE), now)
-                self._forget(port)
+                self._end_both(port, CloseReason.IDLE, now)
 
     @property
     def circuits(self) -> int:

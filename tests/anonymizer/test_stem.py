@@ -250,3 +250,41 @@ def test_idle_and_old_circuits_end_both_ways() -> None:
     made.receive(C, opening(5), 0.0)
     made.tick(50 * IDLE_S)
     assert made.circuits == 0
+
+
+def test_what_waits_is_bounded_for_each_circuit_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    for limit in ("MAX_HELD", "MAX_HELD_OF_CIRCUIT"):
+        with monkeypatch.context() as patch:
+            patch.setattr(stem_module, limit, 10 * 1_536)
+            made = relay()
+            made.receive(C, opening(3), 0.0)
+            ((to, _),) = sent(made, 10.0)
+            for _ in range(30):
+                made.receive(C, cell_of(Ciphertext(bytes(1_520)), 3), 10.0)
+            assert made.refusals[Refusal.CIRCUIT_FLOODED] == 1
+            assert made.circuits == 0
+            assert made.held == 12 * 1_536  # ten cells and two CLOSEs
+            assert made.due(100.0, blocked={to}) == [(C, cell_of(Close(CloseReason.OVERLOAD), 3))]
+            assert made.held == 11 * 1_536
+            made.link_down(to, 100.0)
+            assert made.held == 0
+
+
+def test_a_link_that_is_blocked_gets_its_circuits_in_turn_later() -> None:
+    made = relay(own_id=PIVOT)
+    numbers = [made.open(E, SEALED, 0.0) for _ in range(2)]
+    sent(made)
+    for number in numbers:
+        assert number is not None
+        for _ in range(30):
+            made.say(number, bytes(33_776), 1e6)
+    assert sent(made, 2e6) != []
+    for number in numbers:
+        assert number is not None
+        for _ in range(30):
+            made.say(number, bytes(33_776), 3e6)
+    assert made.due(4e6, blocked={A}) == []
+    channels = [cell.channel for _, cell in sent(made, 4e6)]
+    assert len(channels) == 60
+    assert abs(channels[:30].count(channels[0]) - 15) <= 1
+    assert made.held == 0
