@@ -3,16 +3,20 @@
 Pure modules, as the inner rooms of `gnutella`: no reactor, no clock and no chance of their own.  `gnutella` never imports this
 package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs the extra `anonymizer`.
 
-    cbor        the one form of structured bytes: canonical, bounded
-    cells       what goes over a link: two sizes, a header that is never copied
-    fields      bodies as frozen values with bounds
-    wire        what cells say
-    inner       what is said inside a circuit, between its origin and its pivot
-    descr       signed descriptors
-    known       which nodes are known, and which may be picked
-    seal        what only a pivot can open, and the ciphers of circuits
-    pacing      delays that keep order, fair queues, the stem that an origin imitates
-    stem        edges, coins and circuits from origin to pivot
-    reasons     why something is refused, counted
-    errors      what a user is told when a request cannot be kept
+    cbor                  the one form of structured bytes: canonical, bounded
+    cells                 what goes over a link: two sizes, a header that is never copied
+    fields                bodies as frozen values with bounds
+    wire                  what cells say
+    inner                 what is said inside a circuit, between its origin and its pivot
+    descr                 signed descriptors
+    known                 which nodes are known, and which may be picked
+    seal                  what only a pivot can open, and the ciphers of circuits
+    pacing                delays that keep order, fair queues, the stem that an origin imitates
+    stem                  edges, coins and circuits from origin to pivot
+    chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text
+    fec manifest files    redundancy; which blocks make a file; a file as blocks, both ways
+    blocks store          what any node may know of a block; blocks on disk
+    client_cache          what this node's own user fetched, apart from all that answers others
+    reasons               why something is refused, counted
+    errors                what a user is told when a request cannot be kept
 """

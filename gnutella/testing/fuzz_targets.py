@@ -52,7 +52,7 @@ from gnutella.sharing.catalog import Catalog, SharedFile
 from gnutella.sharing.paths import safe_target
 from gnutella.superpeers.lastmile import INDEX_BITS, LastMile
 from gnutella.superpeers.lookup import asked_by
-from gnutella.testing import fuzz_bootstrap, fuzz_dynamic, fuzz_relay
+from gnutella.testing import fuzz_bootstrap, fuzz_dynamic, fuzz_keys, fuzz_relay
 from gnutella.testing.datagrams import FakeServent, make_datagrams, sent
 from gnutella.testing.fuzz_datagrams import judge_routed_datagram
 from gnutella.testing.fuzz_seeds import TREE, seeds
@@ -437,11 +437,12 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "networks": (1, _networks),
     **fuzz_bootstrap.RUNS,
     **fuzz_relay.RUNS,
+    **fuzz_keys.RUNS,
     **fuzz_dynamic.RUNS,
 }
 
 
 def targets(tests: Path) -> list[Target]:
     """All targets, with the seeds found below `tests`."""
-    found = {**fuzz_bootstrap.SEEDS, **fuzz_dynamic.SEEDS, **fuzz_relay.SEEDS, **seeds(tests)}
+    found = {**fuzz_bootstrap.SEEDS, **fuzz_dynamic.SEEDS, **fuzz_relay.SEEDS, **fuzz_keys.SEEDS, **seeds(tests)}
     return [Target(name, weight, run, tuple(found.get(name) or (b"",))) for name, (weight, run) in _RUNS.items()]
