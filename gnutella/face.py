@@ -215,10 +215,18 @@ class Face:
     # -- searches ------------------------------------------------------------------------------------------------------
 
     def search(
-        self, words: str, kinds: Sequence[str] = (), limit: int = 0, on_row: Callable[[Row], None] | None = None
+        self,
+        words: str,
+        kinds: Sequence[str] = (),
+        limit: int = 0,
+        on_row: Callable[[Row], None] | None = None,
+        ttl: int | None = None,
     ) -> HitListOf:
         self._must_run()
-        return self._node.searches.search(words, kinds, limit, on_row)
+        most = self._node.config.settings.routing.max_ttl
+        if ttl is not None and not 1 <= ttl <= most:
+            raise UserError(f"--ttl {ttl} is not between 1 and {most}", "routing.max_ttl is the most", os.EX_USAGE)
+        return self._node.searches.search(words, kinds, limit, on_row, ttl)
 
     def hit(self, ref: HitRef) -> Row | None:
         found = self._node.searches.hit(ref)

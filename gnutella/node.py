@@ -363,11 +363,11 @@ class Node(Service):
 
     # -- what the parts ask of each other ------------------------------------------------------------------------------
 
-    def search(self, query: Query) -> Guid:
+    def search(self, query: Query, ttl: int | None = None) -> Guid:
         """searches.Asker: send a query of ours; it says when nobody can connect to us: others like us need not answer then."""
         if self.router.self.is_firewalled:
             query = replace(query, flags=query.flags | FLAG_FIREWALLED)
-        guid, actions = self.router.search(query, self.reactor.seconds())
+        guid, actions = self.router.search(query, self.reactor.seconds(), ttl=ttl)
         self.links.execute(actions)
         return guid
 

@@ -34,7 +34,7 @@ FIND_S = 60.0
 class Asker(Protocol):
     """The part of the links service that sends queries."""
 
-    def search(self, query: Query) -> Guid: ...
+    def search(self, query: Query, ttl: int | None = None) -> Guid: ...
     def stop_search(self, guid: Guid) -> None: ...
     def search_keeps(self, guid: Guid, results: int) -> None: ...
 
@@ -86,10 +86,17 @@ class Searches:
         self._open: set[Guid] = set()
         self._finding: dict[Guid, IDelayedCall] = {}
 
-    def search(self, words: str, kinds: Sequence[str], limit: int, on_row: Callable[[Row], None] | None) -> HitListOf:
+    def search(
+        self,
+        words: str,
+        kinds: Sequence[str],
+        limit: int,
+        on_row: Callable[[Row], None] | None,
+        ttl: int | None = None,
+    ) -> HitListOf:
         """Send a query for words or for one URN; UserError (64) for words that no servent would answer."""
         query = query_for(words)
-        guid = self._asker.search(query)
+        guid = self._asker.search(query, ttl)
         judge = SpamJudge(words, self._spam, self._spam_threshold())
         found = HitListOf(SearchResults(guid, kinds, limit or MAX_ROWS, judge), words, self._stop)
         found.on_row = on_row

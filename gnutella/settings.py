@@ -51,6 +51,8 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     max_leaves: Count = 100
     #: Links from one IP address; the loopback address is exempt, since test networks live there.
     max_links_per_host: Count = 2
+    #: TTL that peers may give to queries that they send us (X-Max-TTL); 4 is what others announce.
+    announced_ttl: Annotated[int, Meta(ge=1, le=7)] = 4
     #: Offer and accept compressed links.
     deflate: bool = True
     #: Offer and accept encrypted links; the certificate is self-signed and says nothing about who it is.
@@ -84,7 +86,7 @@ class BootstrapSettings(Struct, frozen=True, forbid_unknown_fields=True):
 class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """How messages travel."""
 
-    #: TTL of our own queries, and what TTL + hops of anybody's is trimmed to.
+    #: TTL of our own queries, if nobody says otherwise; no peer gets more than it announced.
     query_ttl: Annotated[int, Meta(ge=1, le=7)] = 4
     #: Hard limit of TTL plus hops: a message beyond it is dropped.
     max_ttl: Annotated[int, Meta(ge=1, le=7)] = 7

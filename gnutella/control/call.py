@@ -72,6 +72,10 @@ class Call:
         value = self.values.get(name)
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
+    def has(self, name: str) -> bool:
+        """Whether a parameter was given, or has a default."""
+        return self.values.get(name) is not None
+
     def flag(self, name: str) -> bool:
         """Whether a flag was given."""
         return self.values.get(name) is True

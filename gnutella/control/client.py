@@ -63,12 +63,16 @@ class NodeClient:
 
         `silence_s` None: wait for ever.  UserError as the node says, or 75 after too long a silence.
         """
-        self._send(line)
-        self.end = {}
+        self.ask(line)
         yield from self.rest(silence_s)
 
+    def ask(self, line: str) -> None:
+        """Send one command line; `rest` has its rows.  So several nodes may work at the same time."""
+        self._send(line)
+        self.end = {}
+
     def rest(self, silence_s: float | None = SILENCE_S) -> Iterator[dict[str, object]]:
-        """What is still to come of the reply that `rows` began, after an exception ended that."""
+        """What is still to come of the reply after `ask`, or after an exception ended `rows`."""
         while True:
             reply = self._line(silence_s)
             status, mark, text = reply[:3], reply[3:4], reply[4:]

@@ -112,7 +112,7 @@ async def run_search(call: Call) -> None:
         if limit and call.rows >= limit:
             call.wake()
 
-    hits = call.node.search(words, call.several("kind"), limit, show)
+    hits = call.node.search(words, call.several("kind"), limit, show, call.number("ttl") if call.has("ttl") else None)
     call.memory.hits = hits.guid
     call.end["guid"] = hits.guid.hex()
     wait = call.seconds("wait")
@@ -201,6 +201,7 @@ COMMANDS: tuple[Command, ...] = (
             ),
             Param("wait", f"how long hits are taken; {SEARCH_WAIT_S:g} s", "seconds", option=True),
             Param("limit", "end after so many hits", "number", option=True),
+            Param("ttl", "how many hops far, 1 to routing.max_ttl; routing.query_ttl", "number", option=True),
             Param("kind", ",".join(KINDS), "choices", "KIND,…", option=True, choices=KINDS),
             Param("all", "also show what is likely spam", "flag", option=True),
             ANONYMOUS,

@@ -163,12 +163,18 @@ class NodeView(Protocol):
     # -- searches ------------------------------------------------------------------------------------------------------
 
     def search(
-        self, words: str, kinds: Sequence[str] = (), limit: int = 0, on_row: Callable[[Row], None] | None = None
+        self,
+        words: str,
+        kinds: Sequence[str] = (),
+        limit: int = 0,
+        on_row: Callable[[Row], None] | None = None,
+        ttl: int | None = None,
     ) -> HitList:
         """Ask the network for words or for one `urn:sha1:...`; the hit list becomes the newest of the node.
 
         `kinds` is a subset of gnutella.control.table.KINDS; `limit` 0 means the node's own bound.  `on_row` gets each new
-        row once, never from within this call.
+        row once, never from within this call.  `ttl` None means the setting routing.query_ttl; UserError (64) for one that is
+        not between 1 and routing.max_ttl.
         """
         ...
 

@@ -17,7 +17,7 @@ line and faults that the scenario gives them, by the very code that the virtual 
     latency, jitter, bandwidth, loss    as in virtual time, TCP only; nothing passes the relay by UDP
 
 What real servents cannot do is refused before anything starts, with its line: `disk` (a process has the machine's disk), the
-strategies but flooding and dynamic, the `ttl` of a query (a servent's searches have the TTL of its setting), `links.kept`.
+strategies but flooding and dynamic, `links.kept`, a `ttl` above routing.max_ttl.
 Two things differ by nature: servents hold back the last hop of a query where route tables say that it is in vain, so that
 `messages` and `reached` may be fewer; and times are those of a real machine.  The run ends when all that was asked for has
 come, or its time is over.  It needs Linux, whose /proc tells the relay who calls.
@@ -47,11 +47,15 @@ from gnutella.lab.live_nodes import LiveNode
 from gnutella.lab.live_search import LiveSearch, Reading
 from gnutella.lab.outcome import Outcome, average, judge
 from gnutella.lab.places import Fault
+from gnutella.lab.stream import Line
 from gnutella.protocol.query import normalise_text
+from gnutella.settings import NetworkSettings
 from gnutella.sharing.catalog import Catalog
 
 #: How long a query waits for hits if the scenario does not say.
 WAIT_S = 2.0
+#: The most that a scenario may give a query.
+MAX_TTL = 7
 #: Seconds beyond its waiting that a search may take to end.
 PATIENCE_S = 15.0
 #: What real servents do, by their setting dynamic_queries.
@@ -75,9 +79,9 @@ def refusals(scenario: s.Scenario) -> Iterator[Fault]:
         if isinstance(action, s.Disk):
             what = f"do = 'disk' at {action.at_s:g} s: the disk of a real process cannot be made full or slow"
             yield Fault((*place, "do"), what, "leave the action out, or run without --live")
-        if isinstance(action, s.Query) and action.ttl is not None:
-            what = f"ttl = {action.ttl}: a real servent's search has the TTL of its setting"
-            yield Fault((*place, "ttl"), what, "set query_ttl of the node before, or run without --live")
+        if isinstance(action, s.Query) and (action.ttl or 0) > scenario.routing.max_ttl:
+            what = f"ttl = {action.ttl}: a real servent asks with {scenario.routing.max_ttl} at most, as routing.max_ttl says"
+            yield Fault((*place, "ttl"), what, "lower it, raise routing.max_ttl, or run without --live")
 
 
 def run_live(scenario: s.Scenario, seed: int | None = None, path: str | os.PathLike[str] | None = None) -> Outcome:
@@ -100,7 +104,9 @@ class LiveRun:
         is_dynamic = scenario.strategy == "dynamic"
         # Nothing passes the relay by UDP, so hits go over links, as in virtual time.
         routing = structs.replace(scenario.routing, dynamic_queries=is_dynamic, oob="off", guess=False)
-        self.net = LiveNet(routing, self.layout.line(None), directory)
+        # Without handshakes nobody of a virtual network hears what TTL the others take.
+        announced = MAX_TTL if scenario.network.handshake == "none" else NetworkSettings().announced_ttl
+        self.net = LiveNet(routing, self.layout.line(None), directory, announced)
         self.up_s = 0.0
         self.failures: list[str] = []
         self.censuses: list[dict[str, Any]] = []
@@ -146,15 +152,13 @@ class LiveRun:
             net.add(table.name, files, role=table.role, is_firewalled=table.firewalled, nat=table.nat)
         nodes = list(net.nodes.values())
         net.settle(nodes)
-        made = [self._connect(nodes[one], nodes[other], link) for one, other, link in self.layout.pairs()]
-        net.await_links(pair for pair in made if pair is not None)
+        net.link_all([self._wanted(nodes[one], nodes[other], link) for one, other, link in self.layout.pairs()])
 
-    def _connect(self, one: LiveNode, other: LiveNode, link: s.Link | None) -> tuple[LiveNode, LiveNode] | None:
-        """A link: its dialler and its listener; the one that can be dialled is dialled."""
+    def _wanted(self, one: LiveNode, other: LiveNode, link: s.Link | None) -> tuple[LiveNode, LiveNode, Line]:
+        """A link: its dialler, its listener, its line; the one that can be dialled is dialled."""
         if other.is_firewalled and not (other.nat and other.nat == one.nat):
             one, other = other, one
-        line = self.layout.line(link)
-        return (one, other) if one.is_up and other.is_up and self.net.link(one, other, line) else None
+        return one, other, self.layout.line(link)
 
     # -- what happens --------------------------------------------------------------------------------------------------
 
@@ -184,7 +188,7 @@ class LiveRun:
         payload = query.encode()
         others = [other for other in self.net.running() if other is not node]
         expected = sum(len(Catalog.build(other.shared()).answer(payload, _MAX_ANSWERED)) for other in others)
-        search = LiveSearch(node, words, action.wait_s or WAIT_S)
+        search = LiveSearch(node, words, action.wait_s or WAIT_S, action.ttl)
         self._reading.searches.append(search)
         self._asked.append((action, node, words, expected, search))
 
@@ -220,8 +224,8 @@ class LiveRun:
         else:
             net.revive(node)
         if isinstance(action.links, tuple):
-            for name in action.links:
-                self._connect(node, net.nodes[name], None)
+            wanted = [self._wanted(node, net.nodes[name], None) for name in action.links]
+            net.link_all([pair for pair in wanted if pair[0].is_up and pair[1].is_up])
         else:
             self._find_links(node, action.links)
 

@@ -93,7 +93,7 @@ def question_row(
         "query": words,
         "found": found,
         "expected": expected,
-        "messages": steps.get("forwarded to", 0),
+        "messages": steps.get("forwarded to", 0) + steps.get("led to", 0),
         "first_hit_ms": None if search.first_at is None else round((search.first_at - search.asked_at) * 1000, 3),
         "hops": min((int(row["hops"]) for row in search.rows), default=None),
         "from": asker,

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from gnutella.control.client import NodeClient
 from gnutella.errors import UserError
 from gnutella.lab.content import Content
 from gnutella.lab.fronts import Fronts
@@ -23,14 +24,20 @@ from gnutella.settings import RoutingSettings
 
 #: Seconds that links may take to be known on both sides; those that are not by then are left as they are.
 LINK_S = 5.0
+#: Links that are dialled side by side; each is a console session of its dialler, which has room for 64.
+DIALS_AT_ONCE = 40
+#: What `connect` says of a peer that cannot be reached, or does not want the link (exit code).
+_UNREACHED = 69
 
 
 class LiveNet:
     """See the module text.  Every call waits until it is done."""
 
-    def __init__(self, routing: RoutingSettings, line: Line, directory: Path | None = None) -> None:
+    def __init__(
+        self, routing: RoutingSettings, line: Line, directory: Path | None = None, announced_ttl: int = 4
+    ) -> None:
         self.nodes: dict[str, LiveNode] = {}
-        self.nursery = Nursery(routing)
+        self.nursery = Nursery(routing, announced_ttl)
         self.fronts = Fronts()
         self._line = line
         self._directory = directory
@@ -108,22 +115,51 @@ class LiveNet:
         """A link; whether there is one now."""
         if line is not None:
             self.fronts.line(dialler.name, listener.name, line)
-        try:
-            dialler.ask(f"connect {listener.address}")
-        except UserError as error:
-            if error.exit_code != 69:
-                raise
-            return False
-        return True
+        return bool(self._dial([(dialler, listener)]))
+
+    def link_all(self, wanted: Iterable[tuple[LiveNode, LiveNode, Line]]) -> None:
+        """Many links side by side, each dialled by its first node; those that cannot be had are left out."""
+        pairs: list[tuple[LiveNode, LiveNode]] = []
+        for dialler, listener, line in wanted:
+            self.fronts.line(dialler.name, listener.name, line)
+            pairs.append((dialler, listener))
+        for start in range(0, len(pairs), DIALS_AT_ONCE):
+            self.await_links(self._dial(pairs[start : start + DIALS_AT_ONCE]))
+
+    def _dial(self, pairs: Sequence[tuple[LiveNode, LiveNode]]) -> list[tuple[LiveNode, LiveNode]]:
+        """Those that have a link now."""
+        made = []
+        with ExitStack() as stack:
+            clients = [stack.enter_context(NodeClient(dialler.socket_path)) for dialler, _ in pairs]
+            for client, (_, listener) in zip(clients, pairs, strict=True):
+                client.ask(f"connect {listener.address}")
+            for client, pair in zip(clients, pairs, strict=True):
+                try:
+                    list(client.rest())
+                except UserError as error:
+                    if error.exit_code != _UNREACHED:
+                        raise
+                else:
+                    made.append(pair)
+        return made
 
     def await_links(self, pairs: Iterable[tuple[LiveNode, LiveNode]]) -> None:
         """Wait until the listeners, too, have their links: they hear the end of the handshake a latency later."""
         deadline = time.monotonic() + LINK_S
+        diallers: dict[LiveNode, list[LiveNode]] = {}
         for dialler, listener in pairs:
-            while time.monotonic() < deadline:
-                if any(row["address"] == dialler.address for row in listener.ask("peers")):
-                    break
+            diallers.setdefault(listener, []).append(dialler)
+        for listener, wanted in diallers.items():
+            while not self._has_all(listener, wanted) and time.monotonic() < deadline:
                 time.sleep(POLL_S)
+
+    def _has_all(self, listener: LiveNode, diallers: list[LiveNode]) -> bool:
+        """Whether it has their links; who cannot be dialled does not say where it listens, so those are only counted."""
+        shown = [str(row["address"]) for row in listener.ask("peers")]
+        known = {node.address for node in self.nodes.values() if not node.is_firewalled}
+        named = {dialler.address for dialler in diallers if not dialler.is_firewalled}
+        strangers = sum(address not in known for address in shown)
+        return named <= set(shown) and strangers >= sum(dialler.is_firewalled for dialler in diallers)
 
     def partition(self, groups: Sequence[Iterable[str]]) -> None:
         """Nothing passes between the groups, and between a group and who is in none, until `heal`."""

@@ -101,8 +101,9 @@ class LiveNode:
 class Nursery:
     """The process that starts the servents; leaving its context ends them all."""
 
-    def __init__(self, routing: RoutingSettings) -> None:
+    def __init__(self, routing: RoutingSettings, announced_ttl: int) -> None:
         self._routing = routing
+        self._announced_ttl = announced_ttl
         self._started: list[int] = []
         self._process: subprocess.Popen[str] | None = None
 
@@ -140,6 +141,7 @@ class Nursery:
         return {
             **{f"GNUTELLA_ROUTING_{key.upper()}": str(value) for key, value in routing.items()},
             "GNUTELLA_NETWORK_WANT_LINKS": "0",
+            "GNUTELLA_NETWORK_ANNOUNCED_TTL": str(self._announced_ttl),
             "GNUTELLA_SHARING_RESCAN_S": "0",
         }
 

@@ -72,9 +72,9 @@ class LivePlay:
         """All gone."""
         self._stack.close()
 
-    def search(self, node: LiveNode, text: str, wait_s: float) -> list[dict[str, Any]]:
+    def search(self, node: LiveNode, text: str, wait_s: float, ttl: int | None = None) -> list[dict[str, Any]]:
         """Hits after that time."""
-        search, reading = LiveSearch(node, text, wait_s), Reading()
+        search, reading = LiveSearch(node, text, wait_s, ttl), Reading()
         reading.searches.append(search)
         reading.finish(lambda: search.is_over, wait_s + PATIENCE_S, "search")
         if search.error:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gnutella.control.client import connect
+from gnutella.control.grammar import quote
 from gnutella.errors import UserError
 from gnutella.lab.live_nodes import LiveNode
 
@@ -23,7 +24,7 @@ _GUID = re.compile(r"\b[0-9a-f]{32}\b")
 class LiveSearch:
     """One search of one node; `rows` and `first_at` (monotonic seconds) grow with `poll`."""
 
-    def __init__(self, node: LiveNode, words: str, wait_s: float) -> None:
+    def __init__(self, node: LiveNode, words: str, wait_s: float, ttl: int | None = None) -> None:
         self.node = node
         self.rows: list[dict[str, Any]] = []
         self.first_at: float | None = None
@@ -36,7 +37,8 @@ class LiveSearch:
         self._socket = connect(node.socket_path)
         self._socket.setblocking(False)
         self.asked_at = time.monotonic()
-        self._socket.sendall(f"mode machine\nsearch {words} --wait {wait_s:g}\n".encode())
+        options = f"--wait {wait_s:g}" + (f" --ttl {ttl}" if ttl is not None else "")
+        self._socket.sendall(f"mode machine\nsearch {options} -- {' '.join(map(quote, words.split()))}\n".encode())
 
     @property
     def is_cut_off(self) -> bool:

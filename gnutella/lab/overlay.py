@@ -53,14 +53,11 @@ class Member:
         return str(self.node.address)
 
     async def search(self, text: str, *, wait_s: float | None = None, ttl: int | None = None) -> list[dict[str, Any]]:
-        """Hits after that time: rows with the keys of `gnutella search`.  A live search has the TTL of the node's setting."""
+        """Hits after that time: rows with the keys of `gnutella search`.  `ttl` None: as the node's query_ttl says."""
         node = self.node
         if isinstance(node, LiveNode):
-            if ttl is not None:
-                raise ValueError("a real servent's search has the TTL of its setting: set query_ttl before")
-            return await elsewhere(
-                lambda: self._overlay.play.search(node, text, LIVE_WAIT_S if wait_s is None else wait_s)
-            )
+            live_wait_s = LIVE_WAIT_S if wait_s is None else wait_s
+            return await elsewhere(lambda: self._overlay.play.search(node, text, live_wait_s, ttl))
         quest = self._overlay.network.search(node, text, ttl)
         await self._overlay.run(WAIT_S if wait_s is None else wait_s)
         return quest.results.rows() if quest.results is not None else []

@@ -88,6 +88,7 @@ class Introductions:
             speaks_ipv6=any(":" in address.host for address in self._ports.addresses),
             is_ultrapeer=not self.is_leaf,
             degree=max(MIN_DEGREE, settings.max_links),
+            max_ttl=settings.announced_ttl,
             accepts_deflate=settings.deflate,
             tls=has_tls and not link.is_tls,
             servent_id=self._servent_id,

@@ -85,6 +85,7 @@ class FakeNode:
         self.traces: dict[Guid, list[Row]] = {}
         self.queries: list[Row] = []
         self.searches: list[tuple[str, tuple[str, ...], int]] = []
+        self.ttls: list[int | None] = []
         self.is_stopping = False
         self.on_shutdown: Callable[[], object] = lambda: None
         self._lists: dict[Guid, FakeHits] = {}
@@ -231,10 +232,16 @@ class FakeNode:
     # -- searches ------------------------------------------------------------------------------------------------------
 
     def search(
-        self, words: str, kinds: Sequence[str] = (), limit: int = 0, on_row: Callable[[Row], None] | None = None
+        self,
+        words: str,
+        kinds: Sequence[str] = (),
+        limit: int = 0,
+        on_row: Callable[[Row], None] | None = None,
+        ttl: int | None = None,
     ) -> FakeHits:
         """Hits of `answers`, over time."""
         self.searches.append((words, tuple(kinds), limit))
+        self.ttls.append(ttl)
         hits = self._new_list(on_row)
         self.journal.add("search_started", guid=hits.guid.hex(), words=words)
         self.queries.append({"guid": hits.guid.hex(), "time": 1700000000.0, "words": words, "own": True, "steps": 1})

@@ -114,13 +114,19 @@ def test_more_words_than_the_limit_are_refused() -> None:
         parse(["search"] + ["x"] * (MAX_WORDS + 1), CONSOLE_COMMANDS)
 
 
-@given(words=some.word_lists, wait=st.none() | st.floats(0, 86400), limit=st.none() | st.integers(0, 10**9))
+@given(
+    words=some.word_lists,
+    wait=st.none() | st.floats(0, 86400),
+    limit=st.none() | st.integers(0, 10**9),
+    ttl=st.none() | st.integers(1, 7),
+)
 def test_a_line_made_from_values_parses_to_the_same_values(
-    words: list[str], wait: float | None, limit: int | None
+    words: list[str], wait: float | None, limit: int | None, ttl: int | None
 ) -> None:
     command = by_name("search.start")
     words = [word or "x" for word in words]
-    values = {"words": tuple(words), "wait": wait, "limit": limit, "kind": ("audio",), "all": True, "anonymous": "off"}
+    values = {"words": tuple(words), "wait": wait, "limit": limit, "ttl": ttl, "kind": ("audio",), "all": True}
+    values["anonymous"] = "off"
     assert parse(split(line_of(command, values)), CLI_COMMANDS).values == values
 
 

@@ -141,6 +141,16 @@ def test_a_search_ends_at_its_limit(house: House) -> None:
     assert [text[:4] for text in line.said().splitlines()] == ["250-", "250-", "250 "]
 
 
+def test_a_search_goes_as_far_as_it_is_told(house: House) -> None:
+    protocol, line = house.machine()
+    protocol.dataReceived(b"search a --ttl 2 --wait 0\n")
+    protocol.dataReceived(b"search a --wait 0\n")
+    protocol.dataReceived(b"search a --ttl two\n")
+    house.clock.pump([0.01] * 5)
+    assert house.node.ttls == [2, None]
+    assert "'two': is no whole number" in line.said().splitlines()[-1]
+
+
 def test_an_interrupted_search_ends_at_once_and_takes_no_more_hits(house: House) -> None:
     house.node.answers["a"] = [hit_row("a", 1), hit_row("b", 1)]
     house.node.hit_every_s = 5

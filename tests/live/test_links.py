@@ -108,11 +108,12 @@ async def stopped(*nodes: LinkNode) -> None:
 async def test_two_nodes_link_ping_search_and_say_bye(reactor: Any, tmp_path: Path, deflate: bool, tls: bool) -> None:
     directories = (tmp_path / "a", tmp_path / "b") if tls else (None, None)
     one = LinkNode(reactor, tls_directory=directories[0], deflate=deflate)
-    other = LinkNode(reactor, tls_directory=directories[1], deflate=deflate, files=[PURPLE])
+    other = LinkNode(reactor, tls_directory=directories[1], deflate=deflate, files=[PURPLE], announced_ttl=6)
     await started(one, other)
     row = await one.links.connect(other.address)
     assert (row["address"], row["direction"], row["role"]) == (str(other.address), "out", "ultrapeer")
     assert (row["deflate"], row["tls"]) == (deflate, tls)
+    assert [link.info.max_ttl for link in one.router._board.links.values()] == [6]  # as the other announced
     await until(reactor, lambda: len(other.links.peers()) == 1)
     seen = other.links.peers()[0]
     assert (seen["address"], seen["direction"]) == (str(one.address), "in")

@@ -223,6 +223,8 @@ async def test_what_cannot_be_is_told_with_its_exit_code(reactor: Any, tmp_path:
             (1, lambda: node.face.disconnect("127.0.0.1:1")),
             (1, lambda: node.face.get(HitRef(1))),
             (64, lambda: node.face.get("urn:sha1:short")),
+            (64, lambda: node.face.search("words", ttl=0)),
+            (64, lambda: node.face.search("words", ttl=8)),
             (1, lambda: node.face.pause(5)),
             (1, lambda: node.face.resume(5)),
             (1, lambda: node.face.cancel(5)),

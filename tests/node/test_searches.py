@@ -27,11 +27,13 @@ class Overlay:
 
     def __init__(self) -> None:
         self.asked: list[Query] = []
+        self.ttls: list[int | None] = []
         self.stopped: list[Guid] = []
         self.kept: dict[Guid, int] = {}
 
-    def search(self, query: Query) -> Guid:
+    def search(self, query: Query, ttl: int | None = None) -> Guid:
         self.asked.append(query)
+        self.ttls.append(ttl)
         return guid_of(len(self.asked))
 
     def stop_search(self, guid: Guid) -> None:
@@ -61,7 +63,8 @@ class Desk:
 def test_hits_are_numbered_told_once_and_stay_addressable() -> None:
     desk = Desk()
     told: list[Any] = []
-    found = desk.searches.search("purple rain", (), 0, told.append)
+    found = desk.searches.search("purple rain", (), 0, told.append, 3)
+    assert desk.overlay.ttls == [3]
     desk.hit(found.guid, 1, HitRecord(1, 10, "purple rain.ogg", SHA1), HitRecord(2, 20, "purple rain.txt", OTHER))
     desk.hit(found.guid, 2, HitRecord(9, 10, "renamed.ogg", SHA1))
     assert [(row["hit"], row["name"]) for row in told] == [(1, "purple rain.ogg"), (2, "purple rain.txt")]
