@@ -6,6 +6,8 @@ NODE_COMMANDS            # what a console understands
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gnutella.control import commands_files, commands_hosts, commands_node, commands_peers, commands_safety
 from gnutella.control.table import Command, Param
 
@@ -37,24 +39,36 @@ SESSION_COMMANDS: tuple[Command, ...] = (
     Command("console.quit", (("quit",), ("exit",)), "close this console", place="session"),
 )
 
-_PEERS = {command.name: command for command in commands_peers.COMMANDS}
-_NODE = {command.name: command for command in commands_node.COMMANDS}
-
-COMMANDS: tuple[Command, ...] = (
-    _NODE["node.status"],
-    _PEERS["link.list"],
-    _PEERS["link.open"],
-    _PEERS["link.close"],
-    *commands_hosts.COMMANDS,
-    _PEERS["search.start"],
-    _PEERS["peer.browse"],
-    _PEERS["query.trace"],
-    _PEERS["query.list"],
-    *commands_files.COMMANDS,
-    *commands_safety.COMMANDS,
-    *(command for command in commands_node.COMMANDS if command.name != "node.status"),
-    *SESSION_COMMANDS,
+_NAMED = {
+    command.name: command
+    for room in (commands_node, commands_peers, commands_hosts, commands_files, commands_safety)
+    for command in room.COMMANDS
+}
+#: The headings of help, and the commands below each, by table name.
+_GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("See how it is", ("node.status", "node.doctor", "event.list")),
+    ("Search and fetch", ("search.start", "peer.browse", "download.add", "download.list")),
+    ("", ("download.pause", "download.resume", "download.cancel", "upload.list")),
+    ("Share", ("share.list", "share.dirs", "share.add", "share.remove", "share.rescan")),
+    ("Links to others", ("link.list", "link.open", "link.close", "host.list", "cache.list")),
+    ("", ("blocklist.list", "blocklist.reload", "blocklist.check")),
+    ("Understand it", ("query.list", "query.trace", "node.demo", "lab.run")),
+    ("Run and set up", ("node.init", "node.run", "console.open", "config.show", "config.diff", "config.set")),
+    ("", ("config.check", "token.show", "node.shutdown", "node.version")),
 )
+
+
+def _grouped() -> tuple[Command, ...]:
+    """Every command once, in the order of help."""
+    listed = []
+    heading = ""
+    for group, names in _GROUPS:
+        heading = group or heading
+        listed += [replace(_NAMED.pop(name), group=heading) for name in names]
+    return (*listed, *_NAMED.values(), *(replace(command, group="This console") for command in SESSION_COMMANDS))
+
+
+COMMANDS: tuple[Command, ...] = _grouped()
 NODE_COMMANDS: tuple[Command, ...] = tuple(command for command in COMMANDS if command.place == "node")
 CONSOLE_COMMANDS: tuple[Command, ...] = tuple(command for command in COMMANDS if command.place in ("node", "session"))
 CLI_COMMANDS: tuple[Command, ...] = tuple(command for command in COMMANDS if command.place in ("node", "local"))

@@ -12,11 +12,15 @@ _GRAMMAR = "Verbs may be cut short; quotes keep spaces together; row numbers are
 
 
 def overview_lines(commands: Iterable[Command], width: int) -> list[str]:
-    """One line for each command, and how the grammar works."""
+    """One line for each command, below the headings of their groups if there are several, and how the grammar works."""
     listed = list(commands)
+    has_headings = len({command.group for command in listed}) > 1
+    heading, lines = "", list[str]()
     longest = max(len(_short(command)) for command in listed)
-    lines = []
     for command in listed:
+        if has_headings and command.group != heading:
+            heading = command.group
+            lines += ["", heading] if lines else [heading]
         room = max(20, width - longest - 5)
         texts = textwrap.wrap(command.help, room) or [""]
         lines.append(f"  {_short(command):<{longest}}  {texts[0]}")
@@ -35,7 +39,7 @@ def help_on(words: Sequence[str], commands: Sequence[Command], width: int) -> li
 def help_lines(command: Command, width: int) -> list[str]:
     """Usage, what it does, what follows the verb, which keys its rows have, examples."""
     lines = [
-        f"usage: {command.usage}",
+        *textwrap.wrap(f"usage: {command.usage}", width - 1, subsequent_indent="         ", break_on_hyphens=False),
         "",
         *textwrap.wrap(command.help[:1].upper() + command.help[1:] + ".", width - 1),
     ]

@@ -178,11 +178,10 @@ def status_lines(row: Row, width: int = 0, *, colours: bool = False) -> list[str
     fields = [
         (
             "node",
-            f"{printable(str(row.get('version')))}  {printable(str(row.get('role')))}{profile}  "
-            f"up {format_duration(number_of(row, 'uptime_s'))}  {ready}",
+            f"{printable(str(row.get('version')))}{profile}  up {format_duration(number_of(row, 'uptime_s'))}  {ready}",
         ),
         ("role", _role(row)),
-        ("facts", _facts(row)),
+        *(("facts", line) for line in _facts(row)),
         ("listening", cell(Column("", "list"), row.get("listen")) or "no"),
         ("consoles", cell(Column("", "list"), row.get("consoles")) or "none"),
         ("reachable", _reachable(reachable)),
@@ -257,14 +256,16 @@ def _role(row: Row) -> str:
     return f"{printable(str(row.get('role')))}{setting} for {format_duration(number_of(row, 'role_since_s'))}{reason}"
 
 
-def _facts(row: Row) -> str:
-    """What was measured for the role; what is not as an ultrapeer needs it stands with what is wanted."""
+def _facts(row: Row) -> list[str]:
+    """What was measured for a role that is found, not set; with what an ultrapeer needs where that is not met."""
+    if row.get("role_setting", "auto") != "auto":
+        return []
     facts = row.get("role_facts")
     told = []
     for fact in facts if isinstance(facts, list) else ():
         wanted = f" (wanted {printable(str(fact['wanted']))})" if fact["met"] is False else ""
         told.append(f"{printable(str(fact['fact']))} {printable(str(fact['value']))}{wanted}")
-    return "; ".join(told) or "none"
+    return ["; ".join(told)] if told else []
 
 
 def _reachable(row: Row) -> str:

@@ -157,7 +157,7 @@ class Table:
         streams: bool = False,
         numbered: bool = False,
     ) -> None:
-        shown = [column for column in columns if column.in_table]
+        shown = sorted((column for column in columns if column.in_table), key=lambda column: column.comes_last)
         self._columns = [Column("", "number", "#", 2), *shown] if numbered else shown
         self._numbered = numbered
         self._available = max(MIN_WIDTH, min(width, MAX_WIDTH)) - 1

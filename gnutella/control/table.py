@@ -76,7 +76,10 @@ class Param:
 
 @dataclass(frozen=True)
 class Column:
-    """One key of a command's rows.  `in_table` False: only in JSON.  The widest `flexible` column gives way first."""
+    """One key of a command's rows.  `in_table` False: only in JSON.  The widest `flexible` column gives way first.
+
+    `comes_last`: in a table it stands behind the others, and so is the first that a narrow terminal does not show.
+    """
 
     key: str
     kind: ColumnKind = "text"
@@ -84,6 +87,7 @@ class Column:
     width: int = 0
     flexible: bool = False
     in_table: bool = True
+    comes_last: bool = False
     default: object = None
     meaning: str = ""
 
@@ -100,6 +104,7 @@ class Command:
     `spoken` are the ways to say it, the first one being the one that help shows.  `run` sends rows through its Call and raises
     UserError; commands with place "local" or "session" have none.  `streams`: rows come over time, so tables cannot wait for
     the last one.  `empty` is said when there was no row.  `bare` names the command that is meant when no positional follows.
+    `group` is the heading that help lists it under.
     """
 
     name: str
@@ -116,6 +121,7 @@ class Command:
     bare: str = ""
     details: str = ""
     examples: tuple[str, ...] = ()
+    group: str = ""
 
     @property
     def words(self) -> str:

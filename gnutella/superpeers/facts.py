@@ -138,7 +138,7 @@ def judge(facts: Facts, demands: Demands) -> tuple[Finding, ...]:
     return (
         _reach("reached over TCP", facts.tcp, proof),
         _reach("reached over UDP", facts.udp, proof, is_vital=proof),
-        _at_least("upstream a second", facts.upload_bytes_s, demands.min_upload_bytes_s, proof, format_size),
+        _at_least("upstream", facts.upload_bytes_s, demands.min_upload_bytes_s, proof, _rate),
         _at_least("open files", facts.files, demands.files, False),
         _at_least("memory", facts.memory_bytes, demands.memory_bytes, False, format_size),
         Finding("clock", "steady" if facts.is_clock_sane else "jumps", "steady", facts.is_clock_sane),
@@ -190,6 +190,10 @@ def _at_least(
     if value is None:
         return Finding(name, "not known", least, False if needs_proof else None)
     return Finding(name, show(value), least, value >= wanted)
+
+
+def _rate(bytes_s: int) -> str:
+    return f"{format_size(bytes_s)}/s"
 
 
 def _told(finding: Finding) -> str:

@@ -114,18 +114,18 @@ class RolePolicy:
         self._alone_since = self._begin(self._alone_since, is_alone, facts, now)
         self._wanted_since = self._begin(self._wanted_since, is_wanted, facts, now)
         if (bad := obstacle(facts, self.demands)) is not None:
-            self._reason = f"a leaf: {bad}"
+            self._reason = f"not fit as an ultrapeer: {bad}"
         elif self._alone_since is not None:
             waits_s = self._delay_s + (CANDIDATES_S if facts.candidates else 0.0)
             self._promote_after(self._alone_since + waits_s, "no ultrapeer is to be found", now)
         elif self._wanted_since is not None:
             if (lack := shortcoming(facts, self.demands)) is not None:
-                self._reason = f"a leaf, though ultrapeers are needed: {lack}"
+                self._reason = f"ultrapeers are needed, but {lack}"
             else:
                 due_at = max(self._wanted_since + self._delay_s, self._not_before)
                 self._promote_after(due_at, "more ultrapeers are needed", now)
         else:
-            self._reason = "a leaf: its ultrapeers need no other one"
+            self._reason = "its ultrapeers need no other one"
 
     def _begin(self, since: float | None, holds: bool, facts: Facts, now: float) -> float | None:
         """When a need began, and with it the delay: half of the spread by fitness, half by chance."""
@@ -142,7 +142,7 @@ class RolePolicy:
         if now >= due_at:
             self._become("ultrapeer", need, now)
         else:
-            self._reason = f"a leaf: {need}, and the fittest go first"
+            self._reason = f"{need}; soon an ultrapeer, unless a fitter one is first"
 
     # -- down ----------------------------------------------------------------------------------------------------------
 

@@ -119,11 +119,39 @@ def test_rows_that_are_handles_are_numbered() -> None:
     assert [line.split()[0] for line in printer.end()] == ["#", "1", "2"]
 
 
+def test_a_narrow_terminal_shows_what_was_dropped_of_each_link() -> None:
+    printer = printer_for(Invocation(by_name("link.list"), {}), 80)
+    row = {"address": "192.168.100.200:63460", "direction": "out", "role": "ultrapeer", "vendor": "PyGnutella/0.1.0"}
+    printer.add({**row, "since_s": 34.0, "rx_messages": 1234, "tx_messages": 1234, "dropped": 17})
+    assert [line.split()[-1] for line in printer.end()] == ["dropped", "17"]
+
+
 def test_the_status_screen_tells_what_is_not_known() -> None:
     shown = "\n".join(status_lines({"version": "1", "role": "leaf", "reachable": {"tcp": None, "udp": False}}))
     assert "tcp unknown, nobody from outside has connected yet  udp no" in shown
     assert "udp" not in "\n".join(status_lines({"reachable": {"tcp": True, "udp": None}}))
     assert "not ready yet" in shown
+
+
+def test_the_status_screen_says_why_it_has_its_role_in_lines_that_fit() -> None:
+    facts = [
+        {"fact": name, "value": "not known", "wanted": "1 or more", "met": met}
+        for name, met in (("reached over TCP", None), ("upstream", False), ("open files", True), ("memory", True))
+    ]
+    row = {
+        "role": "leaf",
+        "role_setting": "auto",
+        "role_since_s": 3.0,
+        "role_reason": "reason " * 14,
+        "role_facts": facts,
+    }
+    shown = status_lines(row, 80)
+    assert all(len(line) <= 80 for line in shown)
+    assert "role        leaf (auto) for 3.0 s: reason reason reason reason reason" in "\n".join(shown)
+    assert "upstream not known (wanted 1 or more);" in " ".join(shown)
+    set_by_hand = status_lines({**row, "role_setting": "leaf", "role_reason": "network.role is 'leaf'"})
+    assert "role        leaf for 3.0 s: network.role is 'leaf'" in set_by_hand
+    assert not any(line.startswith("facts") for line in set_by_hand)
 
 
 def test_the_status_screen_names_the_ports_of_the_consoles() -> None:
