@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -119,4 +120,6 @@ def _readable(failure: Failure, timeout_s: float) -> str:
         return "no route to that host"
     cause = failure.value
     text = getattr(cause, "osError", None) or getattr(cause, "strerror", None) or type(cause).__name__
+    if isinstance(text, int):  # what the kernel said, as Twisted keeps it where it has no class for it
+        text = os.strerror(text).lower()
     return str(text)[:MAX_ERROR_TEXT]
