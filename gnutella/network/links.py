@@ -41,7 +41,7 @@ from gnutella.network.ports import Ports
 from gnutella.network.roles import Roles
 from gnutella.network.roster import Roster
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Targets, addresses_in, pause_after
+from gnutella.network.targets import Asking, Targets, addresses_in, pause_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
@@ -63,8 +63,6 @@ from gnutella.units import Address, LinkId
 #: several links, and long enough that a busy link costs two hundred system calls a second at most.
 CORK_S = 0.005
 TICK_S = 1.0
-#: How often hosts are asked for by ping while too few are known to dial (our own number; a ping is answered once a second).
-ASK_AGAIN_S = 5.0
 
 
 class Links:
@@ -125,7 +123,7 @@ class Links:
         policy = policy or RolePolicy("leaf" if router.is_leaf else "ultrapeer", demands_of(settings), rng)
         self.roles = Roles(self, self.roster, hosts, router.servent_id, policy, measure)
         self._admission.is_leaf = self._introductions.is_leaf = self.roles.is_leaf
-        self._asked_at = 0.0
+        self._asking = Asking()
         self._dirty: list[PeerLink] = []
         self._cork: Any = None
         self._ticks = LoopingCall(self._tick)
@@ -484,11 +482,8 @@ class Links:
         self._dialling.dial_targets(now)
         if self._settings.profile != "loopback":  # such a node finds nobody on its own
             wanted, own = self._admission.wanted_links, self._own_addresses()
-            if (
-                self._dialling.dial_hosts(wanted, own, now, is_leaf=self.roles.is_leaf)
-                and now - self._asked_at >= ASK_AGAIN_S
-            ):
-                self._asked_at = now
+            is_lacking = self._dialling.dial_hosts(wanted, own, now, is_leaf=self.roles.is_leaf)
+            if self._asking.is_due(now, self.roster.open, is_lacking=is_lacking):
                 self.execute(self.router.ask_for_hosts(now))
 
     def _tick_failed(self, failure: Failure) -> None:

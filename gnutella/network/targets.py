@@ -13,7 +13,7 @@ from typing import Protocol
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
 from gnutella.routing.hosts import HostCache
-from gnutella.units import Address, parse_address
+from gnutella.units import Address, LinkId, parse_address
 
 #: How long a leaf is left alone that refused us, a leaf too: it may be an ultrapeer by then.  In an island that is soon; on the
 #: public network gtk-gnutella bans who shakes hands twice a minute (digest 12).
@@ -38,6 +38,10 @@ USER_PAUSE_S = 1800.0
 _HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED, DropReason.ROLE_CHANGED))
 
 
+#: How soon hosts are asked for by ping while too few are known to dial (our own number; a ping is answered once a second), then
+#: after twice that, and so on up to a minute: gtk-gnutella's ultrapeers answer a leaf once a minute and throw the rest away.
+ASK_AGAIN_S = 5.0
+MAX_ASK_AGAIN_S = 60.0
 #: Dials of the host cache begun in one tick.
 MAX_DIALS_A_TICK = 4
 #: Attempts at once for each link that a leaf wants which has none: a dead host takes 10 s to be known as one.  What is too many
@@ -132,6 +136,28 @@ def addresses_in(texts: Iterable[str]) -> list[Address]:
         return [parse_address(text) for text in texts]
     except ValueError as error:
         raise UserError(f"network.connect: {error}", "write host:port", os.EX_CONFIG) from None
+
+
+class Asking:
+    """When to ask the neighbours for hosts: soon when there is somebody new to ask, ever less often when it does not help."""
+
+    def __init__(self) -> None:
+        self._asked: frozenset[LinkId] = frozenset()
+        self._asked_at = 0.0
+        self._wait_s = 0.0
+
+    def is_due(self, now: float, links: Iterable[LinkId], *, is_lacking: bool) -> bool:
+        """Whether to ask now; then it counts as done.  `links` are the open ones; `is_lacking`: there is nobody to dial."""
+        if not is_lacking:
+            return False
+        asked = frozenset(links)
+        if asked - self._asked:
+            self._wait_s = min(self._wait_s, ASK_AGAIN_S)
+        if now - self._asked_at < self._wait_s:
+            return False
+        self._asked, self._asked_at = asked, now
+        self._wait_s = min(MAX_ASK_AGAIN_S, max(ASK_AGAIN_S, 2.0 * self._wait_s))
+        return True
 
 
 class Leaves:

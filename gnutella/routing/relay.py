@@ -226,17 +226,18 @@ class Relay:
     def _count(self, link: Link, new: int, spent: int, duplicates: int) -> int:
         """Note queries that the loop treated itself: new ones, those of them on their last hop, and duplicates.
 
-        Gives how many of them stay in the flood.
+        Gives how many of them stay in the flood.  To a leaf every query comes on its last hop: nothing of it is dropped.
         """
         if new or duplicates:
             counters = self._board.counters
+            refused = 0 if self._board.is_leaf else spent
             link.rx_messages += new + duplicates
-            link.dropped += spent + duplicates
+            link.dropped += refused + duplicates
             counters.messages[QUERY].rx += new + duplicates
             if duplicates:
                 counters.drops[DropReason.DUPLICATE] += duplicates
-            if spent:
-                counters.drops[DropReason.TTL_SPENT] += spent
+            if refused:
+                counters.drops[DropReason.TTL_SPENT] += refused
         return new - spent
 
     def _leave(self, link: Link, queries: bytes, forwarded: int, walked: int) -> None:
@@ -320,6 +321,8 @@ class Relay:
 
     def _end_of_path(self, link: Link, frame: Frame, now: float) -> None:
         """The TTL is spent: nobody but leaves gets it, with the TTL 1 that makes it a legal message."""
+        if self._board.is_leaf:
+            return
         self._board.drop(link, DropReason.TTL_SPENT)
         self._board.trace.step(frame.guid, now, "ttl spent", None, DropReason.TTL_SPENT.value)
         self._lead_to_leaves(link, frame, now)

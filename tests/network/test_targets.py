@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
+
 from gnutella.network.targets import (
+    ASK_AGAIN_S,
     FIRST_WAIT_REFUSED_S,
     FIRST_WAIT_S,
     GOOD_LIFE_S,
     LEAF_PAUSE_LINKED_S,
     LEAF_PAUSE_S,
+    MAX_ASK_AGAIN_S,
     MAX_WAIT_S,
+    Asking,
     Leaves,
     Targets,
 )
 from gnutella.routing.hosts import HostCache
-from gnutella.units import Address
+from gnutella.units import Address, LinkId
 
 ONE, OTHER = Address("80.1.2.3", 1), Address("80.1.2.4", 2)
 
@@ -96,3 +101,22 @@ def test_a_host_that_failed_is_not_recalled() -> None:
     hosts.failed(met, 101.0)
     leaves.ask_again(102.0)
     assert hosts.choose(1, 103.0) == []
+
+
+def test_neighbours_are_asked_for_hosts_ever_less_often_when_it_does_not_help() -> None:
+    """An ultrapeer of gtk-gnutella threw away 159 of the 164 pings that a leaf of ours sent it in 14 minutes."""
+    asking, links = Asking(), [LinkId(1)]
+    asked = [now for now in range(100, 500) if asking.is_due(float(now), links, is_lacking=True)]
+    waits = [later - sooner for sooner, later in itertools.pairwise(asked)]
+    assert waits[:4] == [ASK_AGAIN_S, 2 * ASK_AGAIN_S, 4 * ASK_AGAIN_S, 8 * ASK_AGAIN_S]
+    assert set(waits[4:]) == {MAX_ASK_AGAIN_S}
+
+
+def test_somebody_new_is_asked_soon_and_nobody_when_nothing_lacks() -> None:
+    asking, old, new = Asking(), LinkId(1), LinkId(2)
+    for now in range(100, 500):
+        asking.is_due(float(now), [old], is_lacking=True)
+    assert not asking.is_due(500.0, [old, new], is_lacking=False)
+    assert asking.is_due(500.0, [old, new], is_lacking=True)
+    assert not asking.is_due(500.0 + ASK_AGAIN_S, [old], is_lacking=True)
+    assert asking.is_due(500.0 + MAX_ASK_AGAIN_S, [old], is_lacking=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from gnutella.protocol.frames import frames
@@ -234,6 +236,16 @@ def test_a_leaf_gets_queries_even_on_their_last_hop() -> None:
     sent = sent_by(router.receive(B, query_bytes(guid=guid_of(2), ttl=1, hops=3), 1.0))
     assert {link: [(frame.ttl, frame.hops) for frame in got] for link, got in sent.items()} == {A: [(1, 4)]}
     assert drops(router) == {"ttl_spent": 1}
+
+
+@pytest.mark.parametrize("trace", ["off", "all"])
+def test_on_a_leaf_a_query_on_its_last_hop_is_answered_and_nothing_of_it_dropped(trace: Any) -> None:
+    router = make_router(["hello.txt"], is_leaf=True, settings=RoutingSettings(trace=trace))
+    open_links(router, 1)
+    sent = sent_by(router.receive(A, query_bytes(ttl=1) + query_bytes("no", guid_of(2), ttl=1), 1.0))
+    assert [frame.kind for frame in sent[A]] == [QUERY_HIT]
+    counters = router.link_counters(A) or {}
+    assert (drops(router), counters["dropped"]) == ({}, 0)
 
 
 def test_the_own_queries_of_a_leaf_are_flooded_and_those_of_others_refused() -> None:
