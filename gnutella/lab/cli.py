@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
         print(__doc__)
         return 0
     verb = verbs.get(words[0])
+    if verb is None and words[0].isalpha() and not Path(words[0]).exists():
+        raise UserError(f"lab: {words[0]!r} is no command and no file", f"there are FILE.toml, {', '.join(verbs)}")
     return run_command(words) if verb is None else verb(words[1:])
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from gnutella.errors import RemoteViolation, UserError
 from gnutella.lab import scenario as s
 from gnutella.lab.places import Fault, Place
 from gnutella.lab.ways import STRATEGIES, maker_of
+from gnutella.protocol.hit import FORBIDDEN_IN_NAME
+from gnutella.protocol.query import make_query
 from gnutella.reasons import DropReason
 
 #: Stands for any node where an action allows it.
@@ -38,6 +41,12 @@ def faults(scenario: s.Scenario) -> Iterator[Fault]:
     known = set(names)
     for number, link in enumerate(scenario.link):
         yield from _unknown(("link", number, "between"), link.between, known)
+        if link.between[0] == link.between[1]:
+            yield Fault(("link", number, "between"), f"{link.between[0]} and itself", "name two nodes")
+        yield from _span(("link", number, "latency_ms"), link.latency_ms)
+    yield from _span(("network", "latency_ms"), scenario.network.latency_ms)
+    for number, node in enumerate(scenario.node):
+        yield from _files(("node", number, "files"), node.files)
     yield from _actions(scenario, known)
 
 
@@ -87,11 +96,41 @@ def _actions(scenario: s.Scenario, known: set[str]) -> Iterator[Fault]:
         if isinstance(action, s.Query) and not action.text and not action.urn and scenario.content is None:
             what = "a query without text and urn needs [content]"
             yield Fault(place, what, 'give text = "some words", or a [content] table')
+        if isinstance(action, (s.Query, s.Download)) and (action.text or getattr(action, "urn", "")):
+            yield from _question(place, action.text, getattr(action, "urn", ""))
+        if isinstance(action, (s.Publish, s.Join)):
+            yield from _files((*place, "files"), action.files)
         if isinstance(action, s.Kill) and bool(action.node) == bool(action.share):
             yield Fault(place, "kill: node and share say the same", "give either node or share")
         if isinstance(action, s.Set) and isinstance(action.value, bool) != (action.key != "query_ttl"):
             wanted = "a number from 1 to 7" if action.key == "query_ttl" else "true or false"
             yield Fault((*place, "value"), f"{_shown(action.value)} is no value of {action.key}", f"write {wanted}")
+
+
+def _question(place: Place, text: str, urn: str) -> Iterator[Fault]:
+    """What no servent would ask."""
+    try:
+        make_query(text, (urn,) if urn else ())
+    except RemoteViolation as error:
+        yield Fault((*place, "urn"), f"{urn!r}: {error.detail}", "write urn:sha1: and 32 characters of base 32")
+    except UserError as error:
+        yield Fault((*place, "text"), f"{text!r}: {error.message}", error.hint)
+
+
+def _files(place: Place, names: Sequence[str]) -> Iterator[Fault]:
+    """Names that no file can have; real servents keep them as files."""
+    for number, name in enumerate(names):
+        if FORBIDDEN_IN_NAME.search(name) or name in ("", ".", ".."):
+            yield Fault(
+                (*place, number), f"{name!r} is no name of a file", "write one without / and control characters"
+            )
+        if name in names[:number]:
+            yield Fault((*place, number), f"{name!r} is there twice", "leave one out")
+
+
+def _span(place: Place, span: s.Span | None) -> Iterator[Fault]:
+    if isinstance(span, tuple) and span[0] > span[1]:
+        yield Fault(place, f"the least, {span[0]:g}, is more than the most, {span[1]:g}", "write [least, most]")
 
 
 def _named(action: s.AnyAction) -> tuple[str, Sequence[str], bool]:

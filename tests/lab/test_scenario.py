@@ -114,6 +114,15 @@ def test_drops_that_must_not_occur() -> None:
         ("seed = -1", "seed"),
         ("colour = 1", "colour"),
         ("", "there are no nodes"),
+        (PAIR + QUERY.replace('text = "hello"', 'urn = "urn:foo"'), "action[1].urn: 'urn:foo'"),
+        (PAIR + QUERY.replace('text = "hello"', 'text = "..."'), "action[1].text: '...': nothing to search for"),
+        (
+            "[network]\nlatency_ms = [5, 1]\n[topology]\nkind = 'line'\nnodes = 2",
+            "network.latency_ms: the least, 5, is more than the most, 1",
+        ),
+        (PAIR + '[[node]]\nname = "zoe"\nfiles = ["a/b"]', "'a/b' is no name of a file"),
+        (PAIR + '[[node]]\nname = "zoe"\nfiles = ["a", "a"]', "'a' is there twice"),
+        (PAIR.replace('"bob"] }', '"alice"] }'), "alice and itself"),
         ('strategy = "telepathy"\n' + PAIR, "telepathy"),
         (PAIR + QUERY.replace("bob", "zoe"), "no node 'zoe'"),
         (PAIR + QUERY.replace('text = "hello"', ""), "needs [content]"),
@@ -370,5 +379,7 @@ def test_the_other_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
         main(["compare", "--strategies", "telepathy"])
     with pytest.raises(UserError, match="lab:"):
         main(["x.toml", "--colour"])
+    with pytest.raises(UserError, match="'comapre' is no command and no file"):
+        main(["comapre"])
     with pytest.raises(UserError, match="--html needs virtual time"):
         main(["x.toml", "--live", "--html", "x.html"])
