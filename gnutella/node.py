@@ -161,7 +161,7 @@ class Node(Service):
         ensure_tokens(str(self.directory))
         self._stages.append(self._doors.close)
         self.consoles = await self._doors.open()
-        self._stages += [self.workers.stop, self.hashers.stop, self.library.stop]
+        self._stages += [self.workers.stop, self.hashers.stop, self.library.stop, self.own_words.stop]
         await self.library.start()
         self.own_words.library_changed(self.library.catalog)
         self._stages.append(self.transfers.stop)
@@ -272,7 +272,7 @@ class Node(Service):
                 limit=lambda: self.config.settings.transfers.upload_kib_s * 1024,
             ),
         )
-        self.own_words = OwnWords(self.workers, self.router.set_words)
+        self.own_words = OwnWords(self.workers, self.router.set_words, self.reactor, lambda: self.library.is_settled)
         self.udp = Udp(
             self.reactor,
             settings,

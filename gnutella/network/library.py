@@ -180,6 +180,11 @@ class LibraryService:
         """Take another bound and another interval of walks from now on; directories and watching stay."""
         self._settings = settings
 
+    @property
+    def is_settled(self) -> bool:
+        """All files are offered that are there, as far as we know: nothing is being looked for or hashed."""
+        return not (self._is_updating or self._queue.pending or self._live.waiting)
+
     def status(self) -> Row:
         """files, bytes, hashing{pending, current, done_bytes}, refused{why: how many}, unreadable, scanning, watch (a note)."""
         queue = self._queue
