@@ -100,6 +100,7 @@ class DropReason(Enum):
     BLOCKED_TOO_LONG = "blocked_too_long", 405, 0, "the peer took nothing for too long"
     NO_ALIVE_REPLY = "no_alive_reply", 406, 0, "alive pings stayed unanswered"
     PEER_BYE = "peer_bye", 0, 0, "the peer said Bye"
+    PEER_CHANGED = "peer_changed", 0, 0, "the peer became a leaf, or an ultrapeer, and opens its links anew"
     PEER_CLOSED = "peer_closed", 0, 0, "the peer closed the connection"
     USER_CLOSED = "user_closed", 201, 0, "closed by a command"
     SHUTDOWN = "shutdown", 200, 0, "this node is stopping"

@@ -8,7 +8,7 @@ refuses at once, a host without power or behind a firewall says nothing until th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -21,9 +21,9 @@ from gnutella.network.admission import Admission
 from gnutella.network.introductions import Introductions
 from gnutella.network.own_address import OwnAddresses
 from gnutella.network.roles import Roles
-from gnutella.network.targets import Leaves, back_off, dials_due, pause_after
+from gnutella.network.targets import Leaves, back_off, dials_due, rest_after
 from gnutella.protocol.handshake import HandshakeRefused, Refusal
-from gnutella.protocol.peer import Offer, Peer, hosts_in_bye
+from gnutella.protocol.peer import Offer, Peer
 from gnutella.reasons import DropReason
 from gnutella.routing.events import HostLearned
 from gnutella.settings import NetworkSettings
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 #: As the servent has it: how often hosts are asked for by ping while too few are known to dial.
 ASK_AGAIN_S = 5.0
+ASK_AFTER_OPENING_S = 1.5
 _REASONS = {reason.value: reason for reason in DropReason}
 
 
@@ -142,7 +143,7 @@ class Keeper:
     def offer(self, link: LabLink) -> Offer:
         """What the node says of itself."""
         opened = list(self.roster.open.values())
-        offer = self._introductions.offer(link, opened, has_tls=False, ultrapeer_needed=self.roles.needed())
+        offer = self._introductions.offer(link, opened, has_tls=False, ultrapeer_needed=self.roles.needed(link))
         link.we_are_leaf = not offer.is_ultrapeer
         return offer
 
@@ -177,7 +178,7 @@ class Keeper:
         ultrapeers = [link.reached_at for link in links if link.peer is not None and link.peer.is_ultrapeer]
         for link in links:
             if link.end is not None:
-                hosts = self._introductions.try_line(link, self.roster.open.values())
+                hosts = self._introductions.try_lines(link, self.roster.open.values())
                 net.say_bye(link.end, DropReason.ROLE_CHANGED.bye, reason, hosts)
                 net.disconnect(link.end, DropReason.ROLE_CHANGED.value)
         for address in [a for a in ultrapeers if a is not None][: self._admission.wanted_links]:
@@ -189,6 +190,8 @@ class Keeper:
         now, hosts = self._net.clock.now, self._node.hosts
         link.peer = peer
         if link.we_are_leaf is not self.roles.is_leaf:
+            if link.dialled is None:
+                self._introductions.learn_caller(link.host, peer, self.roster.open.values(), now)
             self._drop(link, DropReason.ROLE_CHANGED)
             return False
         if (twin := self.roster.twin(link)) is not None:
@@ -198,6 +201,7 @@ class Keeper:
             assert twin.end is not None
             self._net.disconnect(twin.end, DropReason.ALREADY_LINKED.value)
         link.opened_at = now
+        self._asked_at = now - ASK_AGAIN_S + ASK_AFTER_OPENING_S
         self.roster.open[link.id] = link
         if link.dialled is not None:
             has_room = True if peer.ultrapeer_needed is False else None
@@ -235,7 +239,9 @@ class Keeper:
         self._node.refusals[reason] = self._node.refusals.get(reason, 0) + 1
         if link.dialled is None or not self._node.is_up:
             return
-        if self.roles.refused(refused, now):
+        if reason is DropReason.ROLE_CHANGED:
+            return
+        if self.roles.refused(link, refused, now):
             self._leaves.refused(link.dialled, now, is_alone=not self.roster.open)
         else:
             hosts.failed(link.dialled, now, back_off(refused.code) if refused is not None else None)
@@ -248,9 +254,9 @@ class Keeper:
         if link is None:
             return
         self.roster.all.pop(link, None)
-        pause = pause_after(_REASONS.get(reason, DropReason.PEER_CLOSED), now - link.opened_at)
-        if pause and link.reached_at is not None:
-            self._node.hosts.failed(link.reached_at, now, pause)
+        why = _REASONS.get(reason, DropReason.PEER_CLOSED)
+        if link.reached_at is not None:
+            rest_after(self._node.hosts, link.reached_at, why, now, now - link.opened_at, is_public=False)
 
     def heard(self, event: HostLearned) -> None:
         """A pong told of a host."""
@@ -266,8 +272,7 @@ class Keeper:
 
     def told_at_parting(self, headers: str) -> None:
         """A Bye may name hosts to turn to."""
-        hosts: Iterable[Address] = hosts_in_bye(headers)
-        self._introductions.learn_hosts(hosts, self.roster.open.values(), self._net.clock.now, is_ultrapeer=True)
+        self._introductions.learn_parting(headers, self.roster.open.values(), self._net.clock.now)
 
 
 def settings_of(links: Links, role: Role) -> NetworkSettings:

@@ -16,6 +16,7 @@ from msgspec import structs
 from gnutella import USER_AGENT
 from gnutella.lab.life import Arrival, Life
 from gnutella.network.admission import MAX_LEAF_LINKS
+from gnutella.network.targets import parted
 from gnutella.protocol.qrp import hashes_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import ByeReceived, HitReceived, HostLearned, PushReceived
@@ -267,7 +268,7 @@ class LabNode:
             if end is not None:
                 if self.keeper is not None:
                     self.keeper.told_at_parting(event.headers)
-                net.disconnect(end, f"bye {event.code}")
+                net.disconnect(end, parted(event.code).value)
 
     def _take_hit(self, event: HitReceived, now: float, net: Network) -> None:
         search = self.searches.get(event.guid)

@@ -40,6 +40,8 @@ class LinkCounts(Protocol):
     """What is asked of the links."""
 
     @property
+    def wanted_links(self) -> int: ...
+    @property
     def addresses(self) -> list[Address]: ...
     def summary(self) -> dict[str, int]: ...
 
@@ -208,9 +210,9 @@ class Bootstrap:
     # -- what the parts ask --------------------------------------------------------------------------------------------
 
     def _needs_hosts(self) -> bool:
-        network = self._settings.network
-        linked = self._parts.links().summary()["peers"]
-        if linked >= network.want_links:
+        links = self._parts.links()
+        linked = links.summary()["peers"]
+        if linked >= links.wanted_links:
             return False
         # Hosts that are linked count among those that can be chosen.
         known = len(self._parts.hosts.choose(linked + ENOUGH_HOSTS, self._reactor.seconds()))

@@ -142,6 +142,8 @@ class Dialling:
         if reason is DropReason.SELF_LINK:
             self._hosts.forget(address)
             self.targets.drop(address)
+        elif reason is DropReason.ROLE_CHANGED:  # we are another one since; what was told is not true any more
+            self.targets.postpone(address, now)
         elif is_leaf:
             self.targets.postpone(address, self._leaves.refused(address, now, is_alone=not self._roster.open))
         else:

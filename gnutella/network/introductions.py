@@ -7,13 +7,13 @@ cannot be a host's, none of our own, and nothing private told to the public netw
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from gnutella import USER_AGENT
 from gnutella.network.own_address import OwnAddresses, is_public
 from gnutella.protocol.handshake import Offer, Peer
-from gnutella.protocol.peer import TRY_ULTRAPEERS, hosts_in
+from gnutella.protocol.peer import TRY, TRY_ULTRAPEERS, hosts_in, hosts_in_bye
 from gnutella.routing.hosts import HostCache
 from gnutella.settings import NetworkSettings
 from gnutella.units import Address, Guid, is_plausible_peer
@@ -78,9 +78,7 @@ class Introductions:
         listen = self._own(link.local_host) if is_reachable else None
         equals, leaves = _reached(links, is_leaf=False), _reached(links, is_leaf=True)
         ultrapeers = self.hosts_for(link.host, equals)
-        others: tuple[Address, ...] = ()
-        if len(ultrapeers) < MAX_TOLD:  # a small network: if the last ultrapeer goes, its leaves need each other
-            others = self._told(link.host, [*leaves, *self._hosts.to_tell(MAX_TOLD, ultrapeers, is_ultrapeer=False)])
+        others = self._others_for(link.host, leaves, ultrapeers)
         return Offer(
             user_agent=self._user_agent,
             listen=listen,
@@ -141,10 +139,27 @@ class Introductions:
         with_room = [address for address in told if self._hosts.has_room(address)]
         return self._told(host, [*with_room, *equals, *told])
 
-    def try_line(self, link: Neighbour, links: Iterable[Neighbour]) -> str:
-        """The header line of a Bye for a leaf that loses us: whom it may turn to; "" for others."""
-        hosts = self.hosts_for(link.host, _reached(links, is_leaf=False)) if link.is_leaf else ()
-        return f"{TRY_ULTRAPEERS}: {', '.join(map(str, hosts))}\r\n" if hosts else ""
+    def _others_for(self, host: str, leaves: list[Address], ultrapeers: tuple[Address, ...]) -> tuple[Address, ...]:
+        """X-Try: in a small network leaves, which need each other if the last ultrapeer goes."""
+        if len(ultrapeers) >= MAX_TOLD:
+            return ()
+        return self._told(host, [*leaves, *self._hosts.to_tell(MAX_TOLD, ultrapeers, is_ultrapeer=False)])
+
+    def try_lines(self, link: Neighbour, links: Collection[Neighbour]) -> str:
+        """The header lines of a Bye for a leaf that loses us: whom it may turn to; "" for others."""
+        if not link.is_leaf:
+            return ""
+        ultrapeers = self.hosts_for(link.host, _reached(links, is_leaf=False))
+        others = self._others_for(link.host, _reached(links, is_leaf=True), ultrapeers)
+        lists = ((TRY_ULTRAPEERS, ultrapeers), (TRY, tuple(host for host in others if host != link.reached_at)))
+        return "".join(f"{name}: {', '.join(map(str, hosts))}\r\n" for name, hosts in lists if hosts)
+
+    def learn_parting(self, headers: str, links: Iterable[Neighbour], now: float) -> None:
+        """Keep the hosts that the header lines of a Bye tell of."""
+        ultrapeers, others = hosts_in_bye(headers)
+        links = list(links)
+        self.learn_hosts(ultrapeers, links, now, is_ultrapeer=True)
+        self.learn_hosts(others, links, now)
 
     def _told(self, host: str, hosts: Iterable[Address]) -> tuple[Address, ...]:
         """Nothing private for a public peer, and not the peer itself."""

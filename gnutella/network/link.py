@@ -101,6 +101,7 @@ class PeerLink(Connection):
         self.host = ""
         self.port = 0
         self.local_host = ""
+        self.began_at: float = reactor.seconds()
         self.opened_at = 0.0
         self.result: Established | None = None
         self.refusal: HandshakeRefused | None = None
@@ -193,10 +194,10 @@ class PeerLink(Connection):
 
     def _decide(self, peer: Peer) -> Refusal | None:
         refusal = self._owner.decide(self, peer)
-        if isinstance(self._machine, Acceptor):
-            self._machine.use_offer(self._offer())
         if refusal is None:
             self.peer, self.is_accepted = peer, True
+        if isinstance(self._machine, Acceptor):
+            self._machine.use_offer(self._offer())
         return refusal
 
     def _shake(self, machine: Initiator | Acceptor, data: bytes) -> None:

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import RemoteViolation, UserError
 from gnutella.network.admission import Admission
+from gnutella.network.corks import Corks
 from gnutella.network.demux import Doors, PeerPort
 from gnutella.network.dial import Dialler
 from gnutella.network.dialling import Dialling
@@ -41,11 +42,10 @@ from gnutella.network.ports import Ports
 from gnutella.network.roles import Roles
 from gnutella.network.roster import Roster
 from gnutella.network.rows import link_info, link_row
-from gnutella.network.targets import Asking, Targets, addresses_in, pause_after
+from gnutella.network.targets import Asking, Targets, addresses_in, parted, rest_after
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.handshake import Offer, Peer, Refusal
 from gnutella.protocol.message import BYE, Bye, encode
-from gnutella.protocol.peer import hosts_in_bye
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Close, Emit, Flood, Send
 from gnutella.routing.events import ByeReceived, HostLearned
@@ -59,9 +59,6 @@ from gnutella.superpeers.facts import Facts
 from gnutella.superpeers.roles import RolePolicy
 from gnutella.units import Address, LinkId
 
-#: How long a busy link's bytes may wait for more.  gtk-gnutella waits up to 200 ms; ours is short because a search crosses
-#: several links, and long enough that a busy link costs two hundred system calls a second at most.
-CORK_S = 0.005
 TICK_S = 1.0
 
 
@@ -124,8 +121,7 @@ class Links:
         self.roles = Roles(self, self.roster, hosts, router.servent_id, policy, measure)
         self._admission.is_leaf = self._introductions.is_leaf = self.roles.is_leaf
         self._asking = Asking()
-        self._dirty: list[PeerLink] = []
-        self._cork: Any = None
+        self._corks = Corks(reactor)
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
         self._all_gone: Deferred[None] | None = None
@@ -151,9 +147,7 @@ class Links:
         self._dialling.stop()
         for link in list(self.roster.all):
             self.close(link, DropReason.SHUTDOWN)
-        if self._cork is not None:
-            self._cork.cancel()
-            self._cork = None
+        self._corks.stop()
         if self.roster.all:
             self._all_gone = Deferred()
             await self._all_gone
@@ -226,6 +220,11 @@ class Links:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
         return self.roster.summary()
 
+    @property
+    def wanted_links(self) -> int:
+        """Links that are kept open by dialling: fewer for a leaf."""
+        return self._admission.wanted_links
+
     def local_host(self) -> str | None:
         """Our IP on the oldest open link, which is as good a guess as any; None without links."""
         return self.roster.local_host()
@@ -257,10 +256,10 @@ class Links:
         if type(event) is ByeReceived:
             link = self.roster.open.get(event.link)
             if link is not None:
-                self.router.count_drop(DropReason.PEER_BYE)
-                hosts = hosts_in_bye(event.headers)
-                self._introductions.learn_hosts(hosts, self.roster.open.values(), self._clock(), is_ultrapeer=True)
-                self._close_counted(link, DropReason.PEER_BYE, f"{event.code} {event.text}".strip())
+                reason = parted(event.code)
+                self.router.count_drop(reason)
+                self._introductions.learn_parting(event.headers, self.roster.open.values(), self._clock())
+                self._close_counted(link, reason, f"{event.code} {event.text}".strip())
         elif type(event) is HostLearned and event.address not in self._own_addresses():
             self.hosts.learn(
                 event.address,
@@ -284,7 +283,7 @@ class Links:
     def _close_counted(self, link: PeerLink, reason: DropReason, detail: str) -> None:
         words = b""
         if reason.bye and link.peer is not None and link.peer.reads_bye:
-            hosts = self._introductions.try_line(link, self.roster.open.values())
+            hosts = self._introductions.try_lines(link, self.roster.open.values())
             words = encode(fresh_guid(self._rng), 1, 0, Bye(reason.bye, detail or reason.meaning, hosts))
             self.router.counters.kind(BYE).tx += 1
         self._unlink(link, reason, detail)
@@ -296,8 +295,8 @@ class Links:
         del self.roster.open[link.id]
         self._emit(LinkClosed(link.id, str(link.address), reason, detail))
         self._targets.lost(link.dialled, now, now - link.opened_at)
-        if pause := pause_after(reason, now - link.opened_at):
-            self.hosts.failed(link.address, now, pause)
+        is_public = self._settings.profile == "public"
+        rest_after(self.hosts, link.address, reason, now, now - link.opened_at, is_public=is_public)
         self.execute(self.router.link_closed(link.id, now))
 
     # -- what links ask and tell (link.LinkOwner) ------------------------------------------------------------------------
@@ -308,7 +307,7 @@ class Links:
             link,
             list(self.roster.open.values()),
             has_tls=self.tls is not None,
-            ultrapeer_needed=self.roles.needed(),
+            ultrapeer_needed=self.roles.needed(link),
         )
         return replace(offer, extra=GUESS_HEADER) if self.router.self.takes_guess else offer
 
@@ -350,6 +349,7 @@ class Links:
             if link.phase is not Phase.OPEN:
                 return
         self.roster.opened(link)
+        self._asking.opened(now)
         if link.dialled is not None:
             has_room = True if peer.ultrapeer_needed is False else None
             self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
@@ -385,15 +385,17 @@ class Links:
                 self._introductions.learn_caller(link.host, refused.peer, self.roster.open.values(), now)
             return
         link.closed_for = (reason, detail)
-        self._dialling.let_rest(link.dialled, refused, reason, now, is_leaf=self.roles.refused(refused, now))
+        self._dialling.let_rest(link.dialled, refused, reason, now, is_leaf=self.roles.refused(link, refused, now))
         self._emit(LinkFailed(str(link.dialled), reason, detail))
         self._dialling.failed(link, reason, detail)
 
     def _turned_meanwhile(self, link: PeerLink) -> None:
         """Our role changed between two blocks of its handshake: what the peer was told is not true any more."""
         self.router.count_drop(DropReason.ROLE_CHANGED)
+        if link.peer is not None and link.dialled is None:
+            self._introductions.learn_caller(link.host, link.peer, self.roster.open.values(), self._clock())
         if link.dialled is not None:
-            self._targets.postpone(link.dialled, self._clock())
+            self._dialling.let_rest(link.dialled, None, DropReason.ROLE_CHANGED, self._clock(), is_leaf=False)
             self._dialling.failed(link, DropReason.ROLE_CHANGED, "")
         link.close(DropReason.ROLE_CHANGED)
 
@@ -423,18 +425,9 @@ class Links:
 
     def link_dirty(self, link: PeerLink) -> None:
         """It holds bytes back, or will hold back those that follow."""
-        self._dirty.append(link)
-        if self._cork is None:
-            self._cork = self._reactor.callLater(CORK_S, self._uncork)
+        self._corks.dirty(link)
 
     # -- inside --------------------------------------------------------------------------------------------------------
-
-    def _uncork(self) -> None:
-        self._cork = None
-        dirty, self._dirty = self._dirty, []
-        for link in dirty:
-            if link.flush():
-                self.link_dirty(link)
 
     def _incoming(self, settled: Callable[[], None]) -> IProtocol:
         link = PeerLink(self, self._reactor, None, settled)

@@ -38,6 +38,8 @@ class Met(Protocol):
     def peer(self) -> Peer | None: ...
     @property
     def we_are_leaf(self) -> bool: ...
+    @property
+    def began_at(self) -> float: ...
 
 
 class Linked(Protocol):
@@ -87,12 +89,19 @@ class Roles:
 
     # -- what handshakes ask -------------------------------------------------------------------------------------------
 
-    def needed(self) -> bool | None:
-        """X-Ultrapeer-Needed; None: we say nothing."""
+    def needed(self, link: Met | None = None) -> bool | None:
+        """X-Ultrapeer-Needed, as the peer of `link` is told; None: we say nothing.
+
+        Of two without leaves only the one with the greater id asks the other one to become its leaf: both would obey.
+        """
         if self.is_leaf:
             return None
         linked = self._roster.summary()
-        return needs_ultrapeers(linked["ultrapeers"], linked["leaves"], self.policy.demands)
+        needed = needs_ultrapeers(linked["ultrapeers"], linked["leaves"], self.policy.demands)
+        other = None if link is None or link.peer is None else link.peer.servent_id
+        if needed is False and not linked["leaves"] and other is not None and other > self._servent_id:
+            return None
+        return needed
 
     def met(self, link: Met, peer: Peer, now: float) -> Refusal | None:
         """A peer says what it is: a leaf that asks us, a leaf, may make an ultrapeer of us; None: go on."""
@@ -112,14 +121,14 @@ class Roles:
             self._follow(self.policy.decision())
         return True
 
-    def refused(self, refusal: HandshakeRefused | None, now: float) -> bool:
-        """A host that we dialled refused us; whether it was a leaf, which takes no leaf."""
+    def refused(self, link: Met, refusal: HandshakeRefused | None, now: float) -> bool:
+        """A host that we dialled refused us; whether it was a leaf, which takes no leaf, as we told that we are."""
         peer = None if refusal is None else refusal.peer
         if refusal is None or peer is None:
             return False
         if peer.is_ultrapeer and refusal.code == DropReason.SLOTS_FULL.http:
             self._full.append(now)
-        return peer.is_ultrapeer is False and self.is_leaf
+        return peer.is_ultrapeer is False and link.we_are_leaf
 
     # -- time ----------------------------------------------------------------------------------------------------------
 
@@ -170,7 +179,14 @@ class Roles:
         )
 
     def _candidates(self, now: float, besides: Address | None) -> int:
-        """Ultrapeers known that may be dialled, and whoever is being dialled, but for `besides`."""
-        dialled = {link.dialled for link in self._roster.opening() if link.dialled is not None}
-        dialled.discard(besides)
-        return len(dialled) + self._hosts.ultrapeers(now, {*dialled, *([besides] if besides else ())})
+        """Ultrapeers known that may be dialled, and whoever is being dialled and may be one, but for `besides`.
+
+        Who was a leaf when we last heard of it is none: in an island whose last ultrapeer is gone all dial each other at the
+        same time, and somebody must say yes.  Nor is who has not answered for long.
+        """
+        dialled = {link.dialled: link.began_at for link in self._roster.opening() if link.dialled is not None}
+        oldest = now - self.policy.demands.answer_s
+        hopeful = {a for a, began_at in dialled.items() if began_at >= oldest and not self._hosts.is_leaf(a)}
+        if besides is not None:
+            hopeful.discard(besides)
+        return len(hopeful) + self._hosts.ultrapeers(now, {*dialled, *([besides] if besides else ())})

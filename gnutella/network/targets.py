@@ -33,15 +33,23 @@ BACK_OFF_4XX_S = 1800.0
 BACK_OFF_5XX_S = 300.0
 #: How long a host of the host cache is left alone whose link ended before GOOD_LIFE_S, and one that the user disconnected.
 EARLY_END_PAUSE_S = 60.0
+#: The same in an island, where links end early because roles change: the host is as good as it was.
+ISLAND_PAUSE_S = 2.0
 USER_PAUSE_S = 1800.0
 #: Ends of links that say nothing against the host.
-_HARMLESS = frozenset((DropReason.SHUTDOWN, DropReason.ALREADY_LINKED, DropReason.ROLE_CHANGED))
+_HARMLESS = frozenset(
+    (DropReason.SHUTDOWN, DropReason.ALREADY_LINKED, DropReason.ROLE_CHANGED, DropReason.PEER_CHANGED)
+)
+#: Codes of a Bye that mean that the peer's role changed (gtk-gnutella, and an older one; digest 3.8).
+_ROLE_CODES = (203, 504)
 
 
 #: How soon hosts are asked for by ping while too few are known to dial (our own number; a ping is answered once a second), then
 #: after twice that, and so on up to a minute: gtk-gnutella's ultrapeers answer a leaf once a minute and throw the rest away.
 ASK_AGAIN_S = 5.0
 MAX_ASK_AGAIN_S = 60.0
+#: And how long after a link was opened: its first ping asks as well, and a second one in the same second is dropped.
+ASK_AFTER_OPENING_S = 1.5
 #: Dials of the host cache begun in one tick.
 MAX_DIALS_A_TICK = 4
 #: Attempts at once for each link that a leaf wants which has none: a dead host takes 10 s to be known as one.  What is too many
@@ -146,6 +154,10 @@ class Asking:
         self._asked_at = 0.0
         self._wait_s = 0.0
 
+    def opened(self, now: float) -> None:
+        """A link was opened: it is asked soon, though not at once."""
+        self._asked_at, self._wait_s = now, ASK_AFTER_OPENING_S
+
     def is_due(self, now: float, links: Iterable[LinkId], *, is_lacking: bool) -> bool:
         """Whether to ask now; then it counts as done.  `links` are the open ones; `is_lacking`: there is nobody to dial."""
         if not is_lacking:
@@ -189,6 +201,22 @@ def back_off(code: int) -> float | None:
     if code == 409:
         return None
     return BACK_OFF_4XX_S if 400 <= code < 500 else BACK_OFF_5XX_S
+
+
+def parted(code: int) -> DropReason:
+    """Why a link ended, by the code of the peer's Bye."""
+    return DropReason.PEER_CHANGED if code in _ROLE_CODES else DropReason.PEER_BYE
+
+
+def rest_after(
+    hosts: HostCache, address: Address, reason: DropReason, now: float, lived_s: float, *, is_public: bool
+) -> None:
+    """A link to that host ended after `lived_s` seconds: let it rest, if there is reason to."""
+    pause_s = pause_after(reason, lived_s)
+    if pause_s == EARLY_END_PAUSE_S and not is_public:
+        hosts.postpone(address, now + ISLAND_PAUSE_S)
+    elif pause_s:
+        hosts.failed(address, now, pause_s)
 
 
 def pause_after(reason: DropReason, lived_s: float) -> float:

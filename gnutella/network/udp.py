@@ -78,6 +78,8 @@ class LinkCounts(Protocol):
     """What is asked of the links."""
 
     @property
+    def wanted_links(self) -> int: ...
+    @property
     def addresses(self) -> list[Address]: ...
     def summary(self) -> dict[str, int]: ...
     def execute(self, actions: list[Action]) -> None: ...
@@ -322,7 +324,7 @@ class Udp:
 
     def _needs(self) -> Needs:
         linked = self._links.summary()["peers"]
-        wants_links = linked < self._network.want_links
+        wants_links = linked < self._links.wanted_links
         if not wants_links or not len(self._caches):
             return Needs(False, wants_links, linked == 0)
         # Hosts that are linked count among those that can be chosen.

@@ -19,6 +19,7 @@ TRY = "X-Try"
 MAX_TRY_HOSTS = 20
 #: Header lines of a Bye that are looked at; gtk-gnutella sends half a dozen.
 MAX_BYE_LINES = 32
+_TRY_NAMES = (TRY_ULTRAPEERS.lower(), TRY.lower())
 MAX_USER_AGENT = 128
 #: Clamps of gtk-gnutella (digest 1.6).
 MAX_DEGREE = 1000
@@ -235,10 +236,12 @@ def hosts_in(text: str) -> tuple[Address, ...]:
     return tuple(hosts)
 
 
-def hosts_in_bye(lines: str) -> tuple[Address, ...]:
-    """The hosts of X-Try-Ultrapeers among the header lines of a Bye."""
+def hosts_in_bye(lines: str) -> tuple[tuple[Address, ...], tuple[Address, ...]]:
+    """The hosts among the header lines of a Bye: those of X-Try-Ultrapeers, and others, of X-Try."""
+    found: dict[str, tuple[Address, ...]] = {}
     for line in lines.splitlines()[:MAX_BYE_LINES]:
         name, _, value = line.partition(":")
-        if name.strip().lower() == TRY_ULTRAPEERS.lower():
-            return hosts_in(value)
-    return ()
+        if (key := name.strip().lower()) in _TRY_NAMES:
+            found.setdefault(key, hosts_in(value))
+    ultrapeers, others = (found.get(key, ()) for key in _TRY_NAMES)
+    return ultrapeers, tuple(host for host in others if host not in ultrapeers)

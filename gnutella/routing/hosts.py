@@ -58,7 +58,7 @@ class _Host:
     last_seen: float
     last_ok: float = 0.0
     failures: int = 0
-    is_ultrapeer: bool = False
+    is_ultrapeer: bool | None = None
     daily_uptime_s: int | None = None
     not_before: float = 0.0
     has_room: bool | None = None
@@ -67,7 +67,7 @@ class _Host:
         """Larger is better."""
         standing = 1 if not self.failures else -min(self.failures, MAX_FAILURES)
         worked = self.last_ok if not self.failures else 0.0
-        return standing, worked, self.is_ultrapeer, self.daily_uptime_s or 0, self.last_seen
+        return standing, worked, bool(self.is_ultrapeer), self.daily_uptime_s or 0, self.last_seen
 
     def row(self) -> HostRow:
         return HostRow(
@@ -75,7 +75,7 @@ class _Host:
             self.last_seen,
             self.last_ok,
             self.failures,
-            self.is_ultrapeer,
+            bool(self.is_ultrapeer),
             self.daily_uptime_s,
             self.not_before,
         )
@@ -227,7 +227,7 @@ class HostCache:
         fresh = [
             host
             for host in self._hosts.values()
-            if not host.failures and host.address not in exclude and is_ultrapeer in (None, host.is_ultrapeer)
+            if not host.failures and host.address not in exclude and is_ultrapeer in (None, bool(host.is_ultrapeer))
         ]
         fresh.sort(key=_Host.rank, reverse=True)
         fresh.sort(key=lambda host: _ROOM[host.has_room])
@@ -238,10 +238,15 @@ class HostCache:
         host = self._hosts.get(address)
         return host is not None and host.has_room is True
 
+    def is_leaf(self, address: Address) -> bool:
+        """Whether it was a leaf when somebody last told."""
+        host = self._hosts.get(address)
+        return host is not None and host.is_ultrapeer is False
+
     def ultrapeers(self, now: float, exclude: Collection[Address] = ()) -> int:
         """How many are known to be ultrapeers and may be dialled now; none of `exclude`."""
         return sum(
-            host.is_ultrapeer and host.not_before <= now and host.address not in exclude
+            bool(host.is_ultrapeer) and host.not_before <= now and host.address not in exclude
             for host in self._hosts.values()
         )
 
@@ -265,7 +270,7 @@ class HostCache:
                     row.last_seen,
                     row.last_ok,
                     row.failures,
-                    bool(row.is_ultrapeer),
+                    True if row.is_ultrapeer else None,
                     row.daily_uptime,
                     # A clock that was wrong when it was written must not keep a host out for ever.
                     min(row.not_before, row.last_seen + MAX_KEPT_BACK_OFF_S),

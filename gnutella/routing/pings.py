@@ -1,14 +1,16 @@
 """Pings and pongs on links: who lives, and who else is there (digest 2.2, 2.3, 5.1).
 
 What a ping gets (hops 0): TTL 1 exactly one pong, ours; TTL 2, which crawlers send, ours and those of our neighbours; a larger
-TTL, ours and up to ten from the cache.  Leaves get the same.  What we send: a ping when a link opens, then one each
-`ping_interval_s` that refreshes the cache; a link that said nothing for that long gets a TTL 1 ping instead, and is closed
+TTL, ours and up to ten from the cache.  Leaves get the same, and in an island, where few ultrapeers are known, pongs of our
+other leaves: if we go, they need each other.  What we send: a ping when a link opens, then one each `ping_interval_s` that
+refreshes the cache; a link that said nothing for that long gets a TTL 1 ping instead, and is closed
 after MAX_SILENT_PINGS of them without a sign of life (any message is one).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.frames import Frame
@@ -19,7 +21,7 @@ from gnutella.routing.answers import Answers
 from gnutella.routing.events import HostLearned
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import HARD_MAX_TTL, Link, wrong_ttl
-from gnutella.routing.pongs import CachedPong, PongCache
+from gnutella.routing.pongs import MAX_PONGS_GIVEN, CachedPong, PongCache
 from gnutella.routing.seen import Generations
 from gnutella.routing.switchboard import Switchboard
 from gnutella.settings import RoutingSettings
@@ -55,6 +57,7 @@ class Pings:
         #: Whether a host is on a blocklist: its pongs are neither believed nor passed on.  The node sets it.
         self.refuses: Callable[[str], bool] = lambda host: False
         self.cache = PongCache(CACHE_REFRESHES * self._interval_s)
+        self._leaf_pongs: dict[LinkId, CachedPong] = {}
         self._asked: Generations[Guid, LinkId] = Generations(PING_GENERATION, PING_LIFE_S, now)
         self._taken: Generations[Guid, int] = Generations(PING_GENERATION, PING_LIFE_S, now)
 
@@ -89,9 +92,11 @@ class Pings:
         if pong is None:
             self._board.drop(link, reason or DropReason.BAD_PONG)
             return
-        if link.info.is_leaf:
-            return  # A leaf takes no links; its pong says that it lives.
         cached = CachedPong(pong.address, frame.payload, link.id, frame.hops + 1, now)
+        if link.info.is_leaf:
+            if pong.address.host == link.info.host:
+                self._leaf_pongs[link.id] = cached
+            return  # It takes no links from leaves; its pong says that it lives.
         if self.cache.put(cached):
             free = None if pong.free_slots is None else pong.free_slots[0]
             self._board.emit(
@@ -124,9 +129,17 @@ class Pings:
         if self._answers.self.accepts_links:
             self._pong(link, frame, self._answers.own_pong(link), 0)
         is_crawler = frame.ttl == CRAWLER_TTL and not frame.hops
-        for cached in self.cache.choose(link.id, link.info.listen, now, max_hops=1 if is_crawler else 255):
+        chosen = self.cache.choose(link.id, link.info.listen, now, max_hops=1 if is_crawler else 255)
+        if self._allow_private and link.info.is_leaf:
+            chosen += self._beside(link, MAX_PONGS_GIVEN - len(chosen))
+        for cached in chosen:
             payload = cached.payload if link.info.reads_ggep else cached.payload[:PLAIN_PONG]
             self._pong(link, frame, payload, cached.hops)
+
+    def _beside(self, link: Link, count: int) -> list[CachedPong]:
+        """Pongs of leaves beside that one, which it can tell from those of ultrapeers; the last that came first."""
+        beside = (pong for other, pong in reversed(self._leaf_pongs.items()) if other != link.id)
+        return list(islice((pong for pong in beside if pong.link in self._board.links), count))
 
     def _pong(self, link: Link, frame: Frame, payload: bytes, hops: int) -> None:
         """One pong: TTL is the hops of the ping + 1, so that it just reaches whoever asked."""
@@ -160,6 +173,8 @@ class Pings:
     def tick(self, now: float) -> None:
         """Pings that are due; closes links that are dead."""
         self.cache.tick(now)
+        for gone in self._leaf_pongs.keys() - self._board.links.keys():
+            del self._leaf_pongs[gone]
         self._asked.tick(now)
         self._taken.tick(now)
         for link in list(self._board.links.values()):

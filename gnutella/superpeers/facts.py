@@ -56,6 +56,7 @@ class Demands:
     that finds that an ultrapeer is missing waits between the two in sum, the fittest shortest.  `knock_s`: how long it must
     have been without any ultrapeer before it becomes one for a leaf that asks.  `no_leaves_s`: how long an ultrapeer stays one
     without leaves.  `unfit_s`: how long a fact may be bad.  `retry_s`, `max_retry_s`: after a step back, doubling.
+    `answer_s`: how long a host that is dialled may say nothing before it is no hope any more.
     `neighbours`: ultrapeers that each one wants beside it, before it asks for none.
     """
 
@@ -68,6 +69,7 @@ class Demands:
     unfit_s: float
     retry_s: float
     max_retry_s: float
+    answer_s: float
     neighbours: int
     min_upload_bytes_s: int = MIN_UPLOAD_BYTES_S
     max_leaves: int = 100
@@ -100,6 +102,7 @@ PUBLIC = Demands(
     unfit_s=60.0,
     retry_s=1800.0,
     max_retry_s=61200.0,
+    answer_s=10.0,
     neighbours=8,
 )
 #: Our own numbers: an island settles within a minute, whoever is there; two neighbours each make a triangle, in which one may
@@ -114,6 +117,7 @@ ISLAND = Demands(
     unfit_s=30.0,
     retry_s=60.0,
     max_retry_s=960.0,
+    answer_s=2.0,
     neighbours=2,
 )
 

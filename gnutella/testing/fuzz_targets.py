@@ -40,6 +40,7 @@ from gnutella.protocol.message import (
     parse_header,
     parse_payload,
 )
+from gnutella.protocol.peer import MAX_TRY_HOSTS, hosts_in_bye
 from gnutella.protocol.qrp import MAX_SIZE, RouteTable
 from gnutella.protocol.thex import parse as parse_thex
 from gnutella.protocol.urn import b32decode, b32encode, parse_urn
@@ -240,6 +241,13 @@ def _look_at_fields(headers: http.Headers) -> None:
         assert total is None or span.stop <= total
 
 
+def _parting(data: bytes) -> None:
+    """Header lines of a Bye: hosts that can be dialled, and none twice."""
+    ultrapeers, others = hosts_in_bye(data.decode("latin-1"))
+    assert not set(ultrapeers) & set(others) and len(ultrapeers) + len(others) <= 2 * MAX_TRY_HOSTS
+    assert all(0 < host.port < 65536 for host in ultrapeers + others)
+
+
 def _giv(data: bytes) -> None:
     giv = http_fields.parse_giv(data)
     assert len(giv.servent_id) == 16
@@ -421,6 +429,7 @@ _RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "http_request": (6, _request),
     "http_response": (6, _response),
     "giv": (2, _giv),
+    "parting": (1, _parting),
     "magnet": (3, _magnet),
     "name": (3, _name),
     "deflate": (2, _deflate),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from gnutella.lab import net as net_module
 from gnutella.lab.census import census
 from gnutella.lab.keeping import Keeper
 from gnutella.lab.net import Network
@@ -20,7 +23,12 @@ def network() -> Network:
 
 
 def kept(
-    net: Network, name: str, *known: LabNode, role: str = "ultrapeer", is_firewalled: bool = False, **settings: int
+    net: Network,
+    name: str,
+    *known: LabNode,
+    role: str = "ultrapeer",
+    is_firewalled: bool = False,
+    **settings: int | str,
 ) -> LabNode:
     """A node that knows these others."""
     node = net.add(name, is_firewalled=is_firewalled)
@@ -189,3 +197,30 @@ def test_a_node_that_comes_back_begins_as_a_leaf() -> None:
     assert first.is_leaf and first.router.is_leaf
     net.clock.run(60.0)
     assert ultrapeers(net) == ["first"]
+
+
+def orphans(seed: int, delay_s: float) -> tuple[Network, list[LabNode]]:
+    """Four nodes of role auto that know one of them and look after their links in the same milliseconds; it dies."""
+    net = Network(seed, routing=RoutingSettings(trace="off"))
+    nodes = [kept(net, "n0", role="auto", profile="lan")]
+    nodes += [kept(net, f"n{number}", nodes[0], role="auto", profile="lan") for number in range(1, 4)]
+    net.clock.run(delay_s)
+    assert ultrapeers(net) == ["n0"] and all(names(node) == ["n0"] for node in nodes[1:])
+    net.kill(nodes[0])
+    return net, nodes[1:]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_orphans_that_all_knock_at_the_same_time_find_each_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(net_module.chance, "between", lambda rng, low, high: 0.01 * rng.random())
+    net, rest = orphans(seed, 12.0 + seed)
+    net.clock.run(net.clock.now + 10.0)
+    heads = [node for node in rest if not node.is_leaf]
+    assert heads and all(any(not peer.is_leaf for peer in node.neighbours()) for node in rest if node.is_leaf)
+    assert all(other is head or head.end_towards(other) is not None for head in heads for other in heads)
+
+
+def test_an_ultrapeer_tells_its_leaves_of_each_other() -> None:
+    _, rest = orphans(1, 12.0)
+    for node in rest:
+        assert {row.host for row in node.hosts.rows()} >= {other.address.host for other in rest if other is not node}

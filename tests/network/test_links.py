@@ -18,12 +18,20 @@ from twisted.python.failure import Failure
 
 from gnutella.errors import Refused, UserError
 from gnutella.network import roster as roster_module
+from gnutella.network.corks import CORK_S
 from gnutella.network.events import LinkClosed, LinkFailed, LinkOpened, ReachabilityChanged
 from gnutella.network.introductions import MAX_TOLD
 from gnutella.network.link import CLOSE_TIMEOUT_S, MAX_CORKED, MAX_LATE_WRITES, TLS_PAUSE_S
-from gnutella.network.links import CORK_S, Links
+from gnutella.network.links import Links
 from gnutella.network.own_address import OwnAddresses
-from gnutella.network.targets import BACK_OFF_4XX_S, EARLY_END_PAUSE_S, GOOD_LIFE_S, MAX_DIALS_A_TICK, USER_PAUSE_S
+from gnutella.network.targets import (
+    BACK_OFF_4XX_S,
+    EARLY_END_PAUSE_S,
+    GOOD_LIFE_S,
+    ISLAND_PAUSE_S,
+    MAX_DIALS_A_TICK,
+    USER_PAUSE_S,
+)
 from gnutella.network.tls import PeerTls
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import PING, QUERY, Query, encode
@@ -334,13 +342,18 @@ def test_dialler_lets_its_last_block_arrive_before_the_client_hello(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("end", "life_s", "pause_s"),
-    [("peer", 2.0, EARLY_END_PAUSE_S), ("peer", GOOD_LIFE_S + 1, 0.0), ("user", GOOD_LIFE_S + 1, USER_PAUSE_S)],
+    [
+        ("public", 2.0, EARLY_END_PAUSE_S),
+        ("lan", 2.0, ISLAND_PAUSE_S),
+        ("lan", GOOD_LIFE_S + 1, 0.0),
+        ("user", GOOD_LIFE_S + 1, USER_PAUSE_S),
+    ],
 )
 def test_host_whose_link_ended_early_or_by_the_user_is_not_dialled_at_once(
     end: str, life_s: float, pause_s: float
 ) -> None:
-    bench = Bench(profile="lan")
-    address = Address("10.1.1.1", 6346)
+    bench = Bench(profile="lan" if end == "user" else end)
+    address = Address("80.1.1.1", 6346)
     bench.links.connect(address)
     guard, _ = bench.dialler.succeed()
     bench.answer(guard)

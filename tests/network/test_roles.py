@@ -100,8 +100,9 @@ def test_hosts_of_a_bye_are_kept_and_nonsense_is_not() -> None:
     guard, _ = bench.incoming("24.1.1.1", "Bye-Packet: 0.1\r\n")
     words = "x-try-ULTRAPEERS: 24.5.5.5:6346, nonsense, 0.0.0.0:1\r\nX-Try: 24.6.6.6:1\r\n"
     guard.dataReceived(encode(Guid(bytes(range(16))), 1, 0, Bye(203, "I am a leaf now", words)))
-    assert Address("24.5.5.5", 6346) in bench.hosts
-    assert len(bench.hosts) == 1
+    assert Address("24.5.5.5", 6346) in bench.hosts and Address("24.6.6.6", 1) in bench.hosts
+    assert len(bench.hosts) == 2
+    assert bench.drops(DropReason.PEER_CHANGED) == 1
 
 
 def test_a_leaf_that_refused_us_is_asked_again_soon() -> None:
