@@ -34,6 +34,32 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"lab: {message}", f"usage: {_USAGE}")
 
 
+#: Nodes of a network that strategies are compared on: each has six neighbours; and what fits in memory.
+MIN_COMPARED, MAX_COMPARED = 10, 100_000
+
+
+def _number(least: int, most: int) -> Callable[[str], int]:
+    """An argument that is a whole number in these bounds."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text!r} is no number from {least} to {most}")
+        return int(text)
+
+    return number
+
+
+def _minutes(text: str) -> float:
+    """An argument that is a length of time, a week at most."""
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0.0 < minutes <= 10_080.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes, above 0 and a week at most")
+    return minutes
+
+
 def main(argv: Sequence[str]) -> int:
     """Run one command of the lab; the exit code.  Raises UserError."""
     words = list(argv)
@@ -93,8 +119,8 @@ def compare_command(words: list[str]) -> int:
     parser = _parser("compare")
     parser.add_argument("file", nargs="?")
     parser.add_argument("--strategies", default=",".join(FLAT), metavar="A,B")
-    parser.add_argument("--nodes", type=int, default=1000)
-    parser.add_argument("--queries", type=int)
+    parser.add_argument("--nodes", type=_number(MIN_COMPARED, MAX_COMPARED), default=1000)
+    parser.add_argument("--queries", type=_number(1, MAX_COMPARED))
     parser.add_argument("--superpeers", action="store_true", help="in a network of ultrapeers and leaves")
     parser.add_argument("--topology", choices=("random_regular", "power_law", "small_world"), default="random_regular")
     parser.add_argument("--html", metavar="FILE")
@@ -163,7 +189,7 @@ def fuzz_command(words: list[str]) -> int:
     from gnutella.lab.fuzz import fuzz
 
     parser = _parser("fuzz")
-    parser.add_argument("--minutes", type=float, default=1.0)
+    parser.add_argument("--minutes", type=_minutes, default=1.0)
     parser.add_argument("--save", metavar="DIR", default=".", help="where a scenario that fails is written")
     given = parser.parse_args(words)
     try:

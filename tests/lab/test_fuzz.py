@@ -62,3 +62,11 @@ def test_the_folder_for_what_is_found_is_made_before_anything_is_looked_for(tmp_
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="--save"):
         main(["fuzz", "--minutes", "60", "--save", str(tmp_path / "file" / "below")])
+
+
+@pytest.mark.parametrize(
+    "words", [["fuzz", "--minutes", "-1"], ["fuzz", "--minutes", "nan"], ["compare", "--nodes", "1"]]
+)
+def test_numbers_that_make_no_sense_are_told(words: list[str]) -> None:
+    with pytest.raises(UserError, match="is no number"):
+        main(words)
