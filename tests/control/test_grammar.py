@@ -125,8 +125,8 @@ def test_a_line_made_from_values_parses_to_the_same_values(
 ) -> None:
     command = by_name("search.start")
     words = [word or "x" for word in words]
-    values = {"words": tuple(words), "wait": wait, "limit": limit, "ttl": ttl, "kind": ("audio",), "all": True}
-    values["anonymous"] = "off"
+    asked = {"words": tuple(words), "wait": wait, "limit": limit, "ttl": ttl, "kind": ("audio",)}
+    values = {**asked, "all": True, "anonymous": "off"}
     assert parse(split(line_of(command, values)), CLI_COMMANDS).values == values
 
 

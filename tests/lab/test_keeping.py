@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gnutella.lab import net as net_module
+from gnutella.lab import chance
 from gnutella.lab.census import census
 from gnutella.lab.keeping import Keeper
 from gnutella.lab.net import Network
@@ -212,7 +212,7 @@ def orphans(seed: int, delay_s: float) -> tuple[Network, list[LabNode]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_orphans_that_all_knock_at_the_same_time_find_each_other(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(net_module.chance, "between", lambda rng, low, high: 0.01 * rng.random())
+    monkeypatch.setattr(chance, "between", lambda rng, low, high: 0.01 * rng.random())
     net, rest = orphans(seed, 12.0 + seed)
     net.clock.run(net.clock.now + 10.0)
     heads = [node for node in rest if not node.is_leaf]

@@ -224,10 +224,13 @@ def test_ctrl_c_ends_the_command_line_quietly_and_the_search_in_the_node(daemon:
     command = [sys.executable, "-m", "gnutella.cli", "search", "alice", "--wait", "600", "--json"]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
-        assert "alice" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_S) == 130
-        assert process.stderr.read() == ""
+        try:
+            assert "alice" in process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(PATIENCE_S) == 130
+            assert process.stderr.read() == ""
+        finally:  # else leaving the block waits for ten minutes
+            process.kill()
 
 
 def test_a_closed_pipe_is_no_traceback(daemon: Daemon) -> None:

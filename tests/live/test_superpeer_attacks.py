@@ -54,7 +54,7 @@ def patch(data: bytes, sequence: int = 1, count: int = 1, *, zipped: bool = Fals
 
 RESET = RouteReset(SLOTS, 7)
 WHOLE = bytes(SLOTS // 2)
-TABLES = {
+TABLES: dict[str, list[RouteReset | RoutePatch]] = {
     "too large": [RouteReset(1 << 31, 7)],
     "twice what is taken": [RouteReset(MAX_SIZE * 2, 7)],
     "no power of two": [RouteReset(SLOTS + 1, 7)],
