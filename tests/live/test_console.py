@@ -219,10 +219,22 @@ def test_the_command_line_shows_tables_without_colours_in_a_pipe(daemon: Daemon)
     assert daemon.cli("status").stdout.startswith("node ")
 
 
+def _heed_ctrl_c() -> None:
+    """Shells have what they start in the background ignore it, and so would all that a test suite started there starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_the_command_line_quietly_and_the_search_in_the_node(daemon: Daemon) -> None:
     environ = {**os.environ, "GNUTELLA_DIR": str(daemon.directory)}
     command = [sys.executable, "-m", "gnutella.cli", "search", "alice", "--wait", "600", "--json"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_ctrl_c,
+    ) as process:
         assert process.stdout is not None and process.stderr is not None
         try:
             assert "alice" in process.stdout.readline()
