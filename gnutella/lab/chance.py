@@ -54,6 +54,11 @@ def choose(rng: Random, items: Sequence[T], count: int) -> list[T]:
     return chosen
 
 
+def halves(rng: Random, groups: Sequence[Sequence[T]], items: Sequence[T]) -> Sequence[Sequence[T]]:
+    """Those groups; if there are none, half of the items."""
+    return groups or [choose(rng, items, len(items) // 2)]
+
+
 def between(rng: Random, least: float, most: float) -> float:
     """A number of that range, in whole millionths."""
     return least if most <= least else round(least + (most - least) * rng.random(), 6)

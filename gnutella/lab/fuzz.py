@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
-from msgspec import ValidationError, convert, structs
+from msgspec import ValidationError, convert
 
 from gnutella.lab import chance
 from gnutella.lab.consistency import check
 from gnutella.lab.runner import build
-from gnutella.lab.scenario import Scenario
+from gnutella.lab.scenario import Scenario, Topology
 from gnutella.lab.sums import check_balance
 from gnutella.lab.toml import toml_of
 from gnutella.lab.watch import InvariantBroken
@@ -39,18 +39,8 @@ _STRATEGIES = (
     "random_walks",
     "random_walks_one_hop",
 )
-_KINDS = (
-    "line",
-    "ring",
-    "star",
-    "tree",
-    "complete",
-    "random_regular",
-    "power_law",
-    "small_world",
-    "two_tier",
-    "superpeers",
-)
+#: All topologies but the one that is written out, in the order of their definition.
+_KINDS = tuple(kind for kind in get_args(get_type_hints(Topology)["kind"]) if kind != "explicit")
 #: Kinds whose roles follow from the place of a node, so that none has a table of its own.
 _TIERS = ("two_tier", "superpeers")
 _ROLES = ("peer", "ultrapeer", "leaf")
@@ -284,8 +274,3 @@ def _action(rng: Random, nodes: int) -> Tables:
 
 def _text(rng: Random) -> Tables:
     return {"text": chance.pick(rng, _WORDS)} if rng.random() < 0.6 else {}
-
-
-def with_seed(scenario: Scenario, seed: int) -> Scenario:
-    """The same scenario under another seed."""
-    return structs.replace(scenario, seed=seed)

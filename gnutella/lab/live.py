@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, ClassVar
@@ -260,11 +260,7 @@ class LiveRun:
         self.failures += missed(action.expect, row)
 
     def _partition(self, action: s.Partition) -> None:
-        groups: Sequence[Iterable[str]] = action.groups
-        if not groups:
-            names = list(self.net.nodes)
-            groups = [chance.choose(self._rng, names, len(names) // 2)]
-        self.net.partition(groups)
+        self.net.partition(chance.halves(self._rng, action.groups, list(self.net.nodes)))
 
     def _heal(self, action: s.Heal) -> None:
         self.net.heal()
@@ -367,12 +363,3 @@ class LiveRun:
 def no_link(action: s.Fault) -> str:
     """A line for a fault that struck nothing."""
     return f"fault at {action.at_s:g} s: there is no link between {action.between[0]} and {action.between[1]}"
-
-
-def is_running(process: int) -> bool:
-    """Whether a process of that id exists."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    return True

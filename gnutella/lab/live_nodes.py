@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from msgspec import structs
 
 from gnutella.control.client import NodeClient
 from gnutella.errors import UserError
+from gnutella.lab.child import Child
 from gnutella.lab.content import Content
 from gnutella.settings import RoutingSettings
 from gnutella.sharing.catalog import SharedFile
@@ -22,8 +19,6 @@ from gnutella.sharing.catalog import SharedFile
 #: Seconds until a servent must be up and share its files, and until a link must stand.
 UP_S = 60.0
 POLL_S = 0.03
-#: Seconds that the nursery has to end all its children before it is killed; it waits up to 6 s for them.
-END_S = 20.0
 #: What only this node has; the rest comes from the environment and the options.
 _SETTINGS = """\
 [network]
@@ -98,42 +93,23 @@ class LiveNode:
         return [file.shared(number) for number, file in enumerate(self.files, 1)]
 
 
-class Nursery:
+class Nursery(Child):
     """The process that starts the servents; leaving its context ends them all."""
 
+    MODULE, CALLED = "gnutella.lab.nursery", "nursery of servents"
+    #: It waits up to 6 s for its children.
+    END_S = 20.0
+
     def __init__(self, routing: RoutingSettings, announced_ttl: int) -> None:
+        super().__init__()
         self._routing = routing
         self._announced_ttl = announced_ttl
         self._started: list[int] = []
-        self._process: subprocess.Popen[str] | None = None
 
-    def __enter__(self) -> Nursery:
-        environment = {
+    def environment(self) -> dict[str, str]:
+        return {
             name: value for name, value in os.environ.items() if not name.startswith("GNUTELLA_")
         } | self._settings()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "gnutella.lab.nursery"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            text=True,
-            start_new_session=True,
-        )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        process = self._process
-        if process is None or process.stdin is None or process.stdout is None:
-            return
-        process.stdin.close()
-        try:
-            process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
 
     def _settings(self) -> dict[str, str]:
         """The environment that every servent gets: only links of the scenario, and every query traced."""
@@ -152,26 +128,16 @@ class Nursery:
         (directory / "gnutella.toml").write_text(_SETTINGS.format(node=node, **_words(node)), encoding="utf-8")
         options = ["--dir", str(directory), "--listen", "tcp:0:interface=127.0.0.1", "--profile", "loopback"]
         options += ["--console", "off", "--share", str(directory / "share")]
-        node.process = self._order(options)
+        node.process = int(self.order(*options))
         node.is_up = True
         node.starts += 1
         self._started.append(node.process)
 
     def end(self, node: LiveNode, *, is_killed: bool) -> None:
         """The servent's process ends: killed, or asked to stop."""
-        self._order(["kill" if is_killed else "stop", node.process])
+        self.order("kill" if is_killed else "stop", node.process)
         node.is_up = False
 
     def processes(self) -> list[int]:
         """Ids of all that were ever started, the nursery's own first."""
-        return [*([self._process.pid] if self._process else []), *self._started]
-
-    def _order(self, order: list[Any]) -> int:
-        process = self._process
-        assert process is not None and process.stdin is not None and process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        answer = process.stdout.readline()
-        if not answer:
-            raise UserError("the nursery of servents has gone", "is the package installed whole?", 70)
-        return int(json.loads(answer))
+        return [*([self.process] if self.process else []), *self._started]

@@ -9,7 +9,7 @@ want to look on while it runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from gnutella.lab import chance
@@ -255,11 +255,7 @@ class Run:
         self.failures += missed(action.expect, row)
 
     def _partition(self, action: s.Partition) -> None:
-        groups: Sequence[Iterable[str]] = action.groups
-        if not groups:
-            names = list(self.net.nodes)
-            groups = [choose(self._rng, names, len(names) // 2)]
-        self.net.partition(groups)
+        self.net.partition(chance.halves(self._rng, action.groups, list(self.net.nodes)))
 
     def _heal(self, action: s.Heal) -> None:
         self.net.heal()

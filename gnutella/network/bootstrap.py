@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IProtocol
 
@@ -19,7 +19,7 @@ from gnutella.network.mdns import Mdns
 from gnutella.network.nat import IDLE, Nat
 from gnutella.network.own_address import OwnAddresses, is_loopback, is_public
 from gnutella.network.store import Store
-from gnutella.network.udp import ENOUGH_HOSTS, caches_in
+from gnutella.network.udp import ENOUGH_HOSTS, LinkCounts, caches_in
 from gnutella.network.web_caches import Surroundings, WebCacheClient
 from gnutella.protocol.gwebcache import OWN_PATH
 from gnutella.reasons import DropReason
@@ -34,16 +34,6 @@ from gnutella.units import Address, is_plausible_peer
 AFTER_UDP_S = 10.0
 #: An ultrapeer is stable, and worth telling caches of, when it has run for so long (digest 5.3 names no time).
 STABLE_S = 3600.0
-
-
-class LinkCounts(Protocol):
-    """What is asked of the links."""
-
-    @property
-    def wanted_links(self) -> int: ...
-    @property
-    def addresses(self) -> list[Address]: ...
-    def summary(self) -> dict[str, int]: ...
 
 
 @dataclass(frozen=True, slots=True)

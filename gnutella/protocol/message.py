@@ -33,7 +33,7 @@ from gnutella.protocol.kinds import (
     encode_header,
     parse_header,
 )
-from gnutella.protocol.offer import OfferedFile, hit_payloads, make_hits, make_record
+from gnutella.protocol.offer import OfferedFile, hit_payloads, make_record
 from gnutella.protocol.ping import Ping, Pong, honest_kbytes
 from gnutella.protocol.query import Query, make_query, normalise_text
 from gnutella.protocol.signals import Bye, Hsep, Push, RoutePatch, RouteReset, Unknown, decode_route_table
@@ -77,7 +77,6 @@ __all__ = [
     "encode_header",
     "honest_kbytes",
     "hit_payloads",
-    "make_hits",
     "make_query",
     "make_record",
     "normalise_text",

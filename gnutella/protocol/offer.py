@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Protocol
 
 from gnutella import VENDOR_CODE
 from gnutella.protocol.addresses import encode_hosts, encode_hosts6, ipv6_value
@@ -124,11 +124,6 @@ def hit_payloads(
         groups[-1].append(record)
         left -= len(record)
     return [bytes((len(group),)) + empty[1:FIXED_BYTES] + b"".join(group) + empty[FIXED_BYTES:] for group in groups]
-
-
-def make_hits(files: Iterable[OfferedFile], address: Address, servent_id: Guid, **told: Any) -> list[QueryHit]:
-    """The hits of `hit_payloads` as values."""
-    return [QueryHit.decode(payload) for payload in hit_payloads(files, address, servent_id, **told)]
 
 
 @lru_cache(maxsize=MAX_READY_RECORDS)

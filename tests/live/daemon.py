@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -18,8 +17,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
-
-import pytest
 
 #: Seconds that any single step may take on a busy machine; nothing waits this long when it works.
 PATIENCE_S = 30.0
@@ -40,14 +37,6 @@ def wait_until(claim: Callable[[], object], what: str, patience_s: float = PATIE
     while not claim():
         assert time.monotonic() < end, f"waited {patience_s:g} s in vain: {what}"
         time.sleep(0.02)
-
-
-def tool(name: str) -> str:
-    """The path of a real program; without it the test is skipped, except where CI promises that it is there."""
-    found = shutil.which(name)
-    if found is None:
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def refused(*words: str, twist: str = "twistd", **environ: str) -> tuple[int, list[str]]:

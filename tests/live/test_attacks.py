@@ -21,6 +21,7 @@ import pytest
 from gnutella.network.demux import MAX_HALF_OPEN
 from gnutella.protocol.message import BYE, HitRecord, Ping, Pong, Push, Query, QueryHit, encode
 from gnutella.protocol.urn import sha1_urn
+from gnutella.testing.machine import needs_root
 from gnutella.units import Address
 from tests.live.attacker import SHORT, Peer, counted, guid, message, said_to
 from tests.live.daemon import PATIENCE_S, Daemon, refused, wait_until
@@ -360,8 +361,6 @@ def test_many_consoles_and_a_command_flood(victim: Daemon) -> None:
 def small_disk(place: Path, size: str) -> Iterator[None]:
     """A file system of its own at `place`; root only."""
     place.mkdir(parents=True)
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount")
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)], capture_output=True
     ).returncode:
@@ -382,6 +381,7 @@ def giver_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         yield node
 
 
+@needs_root
 @pytest.mark.parametrize("where", ["node/incomplete", "node"])
 def test_a_full_disk_stops_a_download_with_a_reason_and_it_goes_on_later(
     tmp_path: Path, giver_node: Daemon, where: str
@@ -405,6 +405,7 @@ def test_a_full_disk_stops_a_download_with_a_reason_and_it_goes_on_later(
         assert node.faults() == []
 
 
+@needs_root
 def test_a_disk_without_any_room_is_one_readable_error_at_the_start(tmp_path: Path) -> None:
     with small_disk(tmp_path / "node", "64k"):
         (tmp_path / "node" / "filler").write_bytes(b"f" * 60_000)

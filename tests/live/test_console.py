@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import select
-import shutil
 import signal
 import socket
 import stat
@@ -27,6 +26,7 @@ from gnutella.errors import UserError
 from gnutella.settings import ControlSettings
 from gnutella.testing.aio import async_test
 from gnutella.testing.fake_node import FakeNode
+from gnutella.testing.machine import tool
 
 pytestmark = pytest.mark.live
 
@@ -70,16 +70,6 @@ class Daemon:
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     with Daemon(tmp_path_factory.mktemp("node")) as running:
         yield running
-
-
-def tool(name: str) -> str:
-    """The path of a real program; without it the test is skipped, except where CI promises that it is there."""
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is not installed here")
-        pytest.skip(f"{name} is not installed")
-    return found
 
 
 def nc(*words: str, said: str) -> str:

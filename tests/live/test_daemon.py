@@ -20,7 +20,8 @@ import pytest
 
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import BYE, Bye
-from tests.live.daemon import BIN, PATIENCE_S, Daemon, environment, refused, tool, wait_until
+from gnutella.testing.machine import tool
+from tests.live.daemon import BIN, PATIENCE_S, Daemon, environment, refused, wait_until
 from tests.live.test_console import Person
 
 pytestmark = pytest.mark.live

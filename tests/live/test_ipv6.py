@@ -15,19 +15,9 @@ from gnutella.network.udp import Udp
 from gnutella.node import address_of
 from gnutella.reasons import DropReason
 from gnutella.testing.aio import async_test, until
+from gnutella.testing.machine import why_no_ipv6
 from gnutella.testing.whole_nodes import found, node_in, shared, started
 from gnutella.units import Address
-
-
-def why_no_ipv6() -> str:
-    """Why this system has no IPv6 loopback; "" when it has."""
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError as error:
-        return f"no IPv6 here: {error}"
-    return ""
-
 
 pytestmark = [pytest.mark.live, pytest.mark.skipif(bool(why_no_ipv6()), reason=why_no_ipv6())]
 

@@ -11,9 +11,10 @@ import pytest
 
 from gnutella.errors import UserError
 from gnutella.lab.cli import main
-from gnutella.lab.live import LiveRun, is_running
+from gnutella.lab.live import LiveRun
 from gnutella.lab.runner import run
 from gnutella.lab.scenario import load
+from gnutella.testing.machine import is_running
 
 pytestmark = pytest.mark.live
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"

@@ -9,8 +9,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import ensureDeferred
 
-from gnutella.lab.live import is_running
 from gnutella.lab.overlay import Overlay
+from gnutella.testing.machine import is_running
 
 pytestmark = pytest.mark.live
 

@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import os
 import random
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,10 +17,10 @@ from pathlib import Path
 
 import pytest
 
+from gnutella.testing.machine import needs_root, tool
 from tests.live.daemon import BIN, Daemon, wait_until
 
-# Without root there are no namespaces to make; with it, CI must not skip these.
-pytestmark = [pytest.mark.live, *([pytest.mark.realtool] if os.geteuid() == 0 else [])]
+pytestmark = [pytest.mark.live, needs_root]
 
 SIZE = 700_000
 
@@ -47,10 +46,7 @@ def ip(*words: str) -> None:
 @pytest.fixture
 def machines() -> Iterator[tuple[str, str]]:
     """Two namespaces on one cable, as 10.77.0.1 and 10.77.0.2."""
-    if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
-    if shutil.which("ip") is None:
-        pytest.skip("ip (iproute2) is not installed")
+    tool("ip")
     names = (f"gn{os.getpid()}a", f"gn{os.getpid()}b")
     with ExitStack() as undo:
         for name in names:

@@ -26,6 +26,7 @@ from gnutella.routing.lan import GROUP
 from gnutella.settings import BootstrapSettings, NetworkSettings, Settings
 from gnutella.testing.aio import async_test, until
 from gnutella.testing.datagrams import ASKS_ALL, ping_datagram
+from gnutella.testing.machine import why_no_ipv6
 from gnutella.testing.routers import guid_of
 from gnutella.testing.whole_nodes import found, node_in, shared, started
 from gnutella.units import Address
@@ -272,10 +273,9 @@ def test_a_cache_that_cannot_be_read_is_a_readable_error(tmp_path: Path, reactor
         prepare(str(tmp_path), None, {}, {}, reactor)
 
 
+@pytest.mark.skipif(bool(why_no_ipv6()), reason=why_no_ipv6())
 @async_test()
 async def test_a_port_of_both_ip_versions_answers_both(reactor: Any, tmp_path: Path, asker: socket.socket) -> None:
-    if not socket.has_ipv6 or local_host_towards("::1") is None:
-        pytest.skip("this machine has no IPv6")
     both = node_in(tmp_path / "a", reactor, network={"listen": ("tcp6:0:interface=\\:\\:",)})
     async with started(both) as (a,):
         port = address_of(a).port

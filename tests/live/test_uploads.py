@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,6 +25,7 @@ from gnutella.reasons import DropReason
 from gnutella.settings import TransferSettings
 from gnutella.sharing.hashing import FileHash, hash_bytes
 from gnutella.testing.aio import async_test, until
+from gnutella.testing.machine import tool
 from gnutella.testing.transfer_node import TransferNode
 
 pytestmark = pytest.mark.live
@@ -297,7 +297,6 @@ async def test_browsers_get_a_greeting_and_browse_host_is_chunked(reactor: Any, 
 
 
 @pytest.mark.realtool
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 @async_test(timeout_s=30)
 async def test_curl_fetches_resumes_and_saves_under_the_real_name(reactor: Any, tmp_path: Path) -> None:
     async with serving(reactor, tmp_path) as server:
@@ -307,7 +306,7 @@ async def test_curl_fetches_resumes_and_saves_under_the_real_name(reactor: Any, 
 
         def curl(*options: str) -> subprocess.CompletedProcess[bytes]:
             return subprocess.run(
-                ["curl", "-sS", "--max-time", "20", *options], capture_output=True, cwd=tmp_path, check=True
+                [tool("curl"), "-sS", "--max-time", "20", *options], capture_output=True, cwd=tmp_path, check=True
             )
 
         resumed: Deferred[object] = deferToThread(curl, "-C", "-", "-o", str(target), url)
@@ -347,7 +346,6 @@ async def test_a_half_close_before_a_whole_request_closes(reactor: Any, tmp_path
 
 
 @pytest.mark.realtool
-@pytest.mark.skipif(shutil.which("nc") is None, reason="needs Debian's netcat-openbsd")
 @async_test()
 async def test_nc_that_closes_its_half_gets_the_whole_file(reactor: Any, tmp_path: Path) -> None:
     async with serving(reactor, tmp_path) as server:
@@ -355,7 +353,7 @@ async def test_nc_that_closes_its_half_gets_the_whole_file(reactor: Any, tmp_pat
         request = f"GET {server.urn} HTTP/1.1\r\n\r\n".encode()
 
         def ask() -> bytes:
-            command = ["nc", "-N", address.host, str(address.port)]
+            command = [tool("nc"), "-N", address.host, str(address.port)]
             return subprocess.run(command, input=request, capture_output=True, timeout=20, check=True).stdout
 
         answer = await deferToThread(ask)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import shutil
 import sqlite3
 import subprocess
 from collections.abc import AsyncIterator
@@ -24,6 +23,7 @@ from gnutella.protocol.gwebcache import MAX_ANSWER, parse_answer
 from gnutella.reasons import DropReason
 from gnutella.routing.web_caches import WebCaches
 from gnutella.testing.aio import async_test, until
+from gnutella.testing.machine import tool
 from gnutella.testing.whole_nodes import node_in, started
 
 pytestmark = pytest.mark.live
@@ -296,11 +296,8 @@ async def test_without_the_setting_there_is_no_cache(reactor: Any, tmp_path: Pat
 @pytest.mark.realtool
 @async_test(30)
 async def test_curl_reads_the_cache_and_may_update_it(reactor: Any, tmp_path: Path) -> None:
-    if shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-
     def curl(query: str) -> str:
-        command = ["curl", "-sS", "--fail", "--max-time", "10", f"{url_of(a)}?{query}"]
+        command = [tool("curl"), "-sS", "--fail", "--max-time", "10", f"{url_of(a)}?{query}"]
         return subprocess.run(command, capture_output=True, check=True).stdout.decode()
 
     async with started(node(tmp_path / "a", reactor, serve=True)) as (a,):

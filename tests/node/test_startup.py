@@ -18,6 +18,7 @@ from gnutella.errors import UserError
 from gnutella.network.store import DirectoryLock
 from gnutella.settings import ControlSettings, NetworkSettings, Settings
 from gnutella.startup import MAX_SOCKET_PATH, check, complain, load_settings, resolve_directory, runtime_settings
+from gnutella.testing.machine import why_no_ipv6
 
 
 def settings(listen: str = "tcp:0", console: str = "off", control: str = "") -> Settings:
@@ -111,14 +112,10 @@ def test_a_port_in_use_is_error_69_and_names_its_option(tmp_path: Path, taken: i
         assert caught.value.exit_code == os.EX_UNAVAILABLE
 
 
-@pytest.mark.skipif(not socket.has_ipv6, reason="no IPv6 here")
+@pytest.mark.skipif(bool(why_no_ipv6()), reason=why_no_ipv6())
 @pytest.mark.parametrize("endpoint", ["tcp6:{}:interface=\\:\\:1", "tcp:{}:interface=\\:\\:1"])
 def test_an_ipv6_port_in_use_is_seen_and_a_free_one_is_free(tmp_path: Path, endpoint: str) -> None:
-    try:
-        server = socket.create_server(("::1", 0), family=socket.AF_INET6)
-    except OSError:
-        pytest.skip("no IPv6 loopback here")
-    with contextlib.closing(server):
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as server:
         port = server.getsockname()[1]
         with pytest.raises(UserError, match=f"port {port} is in use"):
             check(tmp_path, settings(listen=endpoint.format(port)))

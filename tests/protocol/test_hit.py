@@ -14,7 +14,7 @@ from gnutella import VENDOR_CODE
 from gnutella.errors import RemoteViolation
 from gnutella.protocol.ggep import Ggep, le_encode
 from gnutella.protocol.hit import LARGE_FILE, MAX_ALTERNATES, MAX_FILE_SIZE, MAX_NAME_BYTES, MAX_PUSH_PROXIES
-from gnutella.protocol.message import MAX_RECORDS, HitRecord, QueryHit, make_hits, make_record, payload_of
+from gnutella.protocol.message import MAX_RECORDS, HitRecord, QueryHit, hit_payloads, make_record, payload_of
 from gnutella.protocol.offer import MAX_OWN_HIT, wire_name
 from gnutella.protocol.urn import bitprint_urn, sha1_urn
 from gnutella.reasons import DropReason
@@ -56,8 +56,12 @@ def reason_of(payload: bytes) -> DropReason:
     return caught.value.reason
 
 
+def made(files: list[File], address: Address = HOST, **told: Any) -> list[QueryHit]:
+    return [QueryHit.decode(payload) for payload in hit_payloads(files, address, ID, **told)]
+
+
 def ours(file: File, **told: Any) -> QueryHit:
-    (hit,) = make_hits([file], HOST, ID, **told)
+    (hit,) = made([file], **told)
     return hit
 
 
@@ -127,7 +131,7 @@ def test_push_has_its_value_in_the_first_byte_and_the_others_in_the_second(
 
 def test_many_files_make_several_hits_within_the_bounds() -> None:
     files = [File(index=number, name=f"file {number} " + "x" * 200, tth=TTH) for number in range(25)]
-    hits = make_hits(files, HOST, ID, wants_ggep_h=True, reads_tls=True, push_proxies=[HOST] * 9)
+    hits = made(files, wants_ggep_h=True, reads_tls=True, push_proxies=[HOST] * 9)
     assert [record.index for hit in hits for record in hit.records] == list(range(25))
     for hit in hits:
         payload = payload_of(hit)
@@ -135,14 +139,14 @@ def test_many_files_make_several_hits_within_the_bounds() -> None:
         assert QueryHit.decode(payload).records == hit.records
         assert hit.reads_tls
         assert hit.push_proxies == (HOST,) * 4
-    small = make_hits([File(index=number) for number in range(21)], HOST, ID)
+    small = made([File(index=number) for number in range(21)])
     assert [len(hit.records) for hit in small] == [10, 10, 1]
-    assert make_hits([], HOST, ID) == []
+    assert made([]) == []
 
 
 def test_an_ipv6_node_tells_its_address_in_ggep() -> None:
     here = Address("2001:db8::1", 6346)
-    (hit,) = make_hits([File()], here, ID, push_proxies=[here])
+    (hit,) = made([File()], here, push_proxies=[here])
     read = QueryHit.decode(payload_of(hit))
     assert payload_of(hit)[3:7] == bytes((127, 0, 0, 0)), "for those that read IPv4 only"
     assert read.address == here

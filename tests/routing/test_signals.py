@@ -128,7 +128,7 @@ def test_what_a_peer_lists_is_kept_of_its_link_as_far_as_it_is_known_here() -> N
     router = make_router()
     open_links(router, 2)
     signals = router._signals
-    router.receive(A, supported((b"BEAR", 4, 1), (b"LIME", 11, 2), (b"LIME", 11, 3), (b"XXXX", 9, 9)), 1.0)
+    router.receive(A, supported((b"BEAR", 4, 1), (b"LIME", 11, 2), (b"LIME", 11, 3), (b"ZZZZ", 9, 9)), 1.0)
     link = router._board.links[A]
     assert link.reads_vendor(b"BEAR", 4) and link.reads_vendor(b"BEAR", 4, 1) and not link.reads_vendor(b"BEAR", 4, 2)
     assert link.reads_vendor(b"LIME", 11, 3)
