@@ -64,6 +64,18 @@ class Refusal(Enum):
     CIRCUIT_FLOODED = "circuit_flooded", "circuit", "more bytes of a circuit than wait here, or of all of them"
     OWN_PIVOT = "own_pivot", "circuit", "a circuit to ourselves, which no part of the program may ask for"
 
+    # -- searches ------------------------------------------------------------------------------------------------------
+    SEEK_FALSE = "seek_false", "link", "a search with the hops of its pivot from another node, or with fewer from it"
+    SEEK_AGAIN = "seek_again", "cell", "a search that came before by another link"
+    SEEK_NOT_OURS = "seek_not_ours", "cell", "a search that says we began it, which we do not remember"
+    SEEK_EMPTY = "seek_empty", "cell", "a search whose text asks for nothing, or for too much"
+    SEEKS_MANY = "seeks_many", "cell", "more searches a second than a link, or a circuit, carries"
+    HIT_BROKEN = "hit_broken", "cell", "a hit that was not sealed to this search, or cannot be read"
+    HITS_MANY = "hits_many", "cell", "more hits than one search takes"
+    ANSWERS_MANY = "answers_many", "cell", "more files of ours that would answer than are answered with, or at a time"
+    ANSWER_NO_PIVOT = "answer_no_pivot", "cell", "an answer of ours to a pivot that we know no key of"
+    ANSWER_NO_ROUTE = "answer_no_route", "cell", "an answer of ours that no guard could take"
+
     costs: Cost
     meaning: str
 
