@@ -13,6 +13,7 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     seal                  what only a pivot can open, and the ciphers of circuits
     pacing                delays that keep order, fair queues, the stem that an origin imitates
     stem                  edges, coins and circuits from origin to pivot
+    channel               the origin's end of circuits: pivots picked, lost circuits replaced
     chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text
     fec manifest files    redundancy; which blocks make a file; a file as blocks, both ways
     blocks store          what any node may know of a block; blocks on disk
