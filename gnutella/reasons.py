@@ -84,8 +84,19 @@ class DropReason(Enum):
         "hits announced by UDP for a query that nobody here asks (any more)",
     )
     UNREQUESTED_ACK = "unrequested_ack", 0, 0, "an acknowledgement for hits that were not announced to that host"
-    OOB_INSECURE = "oob_insecure", 0, 0, "hits announced or wanted by UDP in a version without tokens"
+    OOB_INSECURE = (
+        "oob_insecure",
+        0,
+        0,
+        "hits announced or wanted by UDP in a version without tokens, which anyone can forge",
+    )
     OOB_TOKEN = "oob_token", 0, 0, "a hit by UDP without the token that its sender was given"
+    ANSWERED_ALREADY = (
+        "answered_already",
+        0,
+        0,
+        "a query answered before, when it came under the address of another ultrapeer",
+    )
     OOB_UNCLAIMED = "oob_unclaimed", 0, 0, "hits of ours that were announced by UDP, and that nobody asked for in time"
     FORGED_RETURN = "forged_return", 0, 0, "a query that wants its hits sent to another host than the one it came from"
     QUERY_KEY = "query_key", 0, 0, "a query by UDP without the key that its sender was given; it is told its key"

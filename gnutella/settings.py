@@ -97,6 +97,9 @@ class RoutingSettings(Struct, frozen=True, forbid_unknown_fields=True):
     #: Hits sent by UDP straight to whoever asked: `auto` asks for them once a datagram of a stranger has reached our UDP port,
     #: `on` always; both give them to others who ask.  `off`: hits go over links only.  Firewalled nodes neither ask nor give.
     oob: Literal["auto", "on", "off"] = "auto"
+    #: An ultrapeer asks for such hits also in the stead of leaves that cannot, and passes them on; not for leaves that ask it
+    #: not to.
+    oob_proxy: bool = True
     #: Answer queries that come by UDP with a key (GUESS), and say so in pongs; ultrapeers only.
     guess: bool = True
     #: Hits of one query that are kept (our own) or passed on (others').

@@ -140,7 +140,7 @@ class OobAck:
 
 @dataclass(frozen=True, slots=True)
 class OobProxyVeto:
-    """LIME/13: do not proxy my queries up to this OOB version."""
+    """LIME/13: do not proxy my queries up to this OOB version; without a byte, in no version."""
 
     version: int
 
@@ -275,6 +275,10 @@ def _oob_ack(version: int, data: bytes) -> Body:
     return OobAck(wanted, token)
 
 
+def _oob_veto(version: int, data: bytes) -> Body:
+    return OobProxyVeto(data[0] if data else 0xFF)
+
+
 def _head_ping(version: int, data: bytes) -> Body:
     raw = _need(data, 1 + _URN_CHARS)
     urn = raw[1:].decode("latin-1")
@@ -311,7 +315,7 @@ KNOWN: dict[tuple[bytes, int], Known] = {
     ),
     (b"LIME", 11): Known("OOB Ack", (2, 3), _oob_ack, "send so many of the hits"),
     (b"LIME", 12): Known("OOB Replies", (1, 2, 3), _oob_replies, "so many hits wait"),
-    (b"LIME", 13): Known("OOB Proxy Veto", (1,), lambda v, d: OobProxyVeto(d[0] if d else 0), "do not proxy"),
+    (b"LIME", 13): Known("OOB Proxy Veto", (1,), _oob_veto, "do not proxy"),
     (b"LIME", 21): Known("Push Proxy Request", (1, 2), lambda v, d: PushProxyRequest(), "pass on pushes for me"),
     (b"LIME", 22): Known("Push Proxy Ack", (2,), lambda v, d: PushProxyAck(_address(d)), "agreed, reach me there"),
     (b"LIME", 23): Known("HEAD Ping", (2,), _head_ping, "do you have this file"),

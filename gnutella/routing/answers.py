@@ -18,9 +18,11 @@ from gnutella.protocol.kinds import HEADER_SIZE, QUERY_HIT, encode_header
 from gnutella.protocol.message import Pong, hit_payloads, honest_kbytes
 from gnutella.protocol.offer import MAX_OWN_HIT
 from gnutella.protocol.query import FLAG_GGEP_H, FLAG_OOB, MASK_MAX_HITS, oob_address
+from gnutella.reasons import DropReason
 from gnutella.routing.guess import GUESS_VERSION
 from gnutella.routing.link import HARD_MAX_TTL, Link
 from gnutella.routing.seams import Library, OwnAddress, Shared
+from gnutella.routing.seen import Generations
 from gnutella.routing.switchboard import Switchboard
 from gnutella.routing.udp_pongs import slots_value
 from gnutella.units import Address, Guid, LinkId
@@ -34,6 +36,9 @@ MIN_OOB_HOPS = 1
 SPEED_KBIT_S = 10_000
 #: Addresses by our IP whose pongs are kept ready; an upper bound on our own interfaces.
 _MAX_OWN_PONGS = 64
+#: Queries whose copies are known, in a generation, and for how long at least: as long as the way back (digest 4.1).
+MAX_ANSWERED = 4096
+ANSWERED_LIFE_S = 600.0
 _MAJOR, _MINOR = (int(part) for part in __version__.split(".")[:2])
 #: GGEP VC: four letters, then major and minor version in half a byte each.
 _VENDOR = VENDOR_CODE + bytes((min(_MAJOR, 15) << 4 | min(_MINOR, 15),))
@@ -87,6 +92,16 @@ class Answers:
         self._own_address = own_address
         self._library = library
         self._pongs: dict[tuple[str, bool], bytes] = {}
+        #: Queries that we answered or asked, by what ultrapeers that proxy them do not change -> their GUID.
+        self._answered: Generations[bytes, Guid] = Generations(MAX_ANSWERED, ANSWERED_LIFE_S)
+
+    def tick(self, now: float) -> None:
+        """Forget what was answered long ago."""
+        self._answered.tick(now)
+
+    def asked(self, guid: Guid, now: float) -> None:
+        """A search of our own or of a leaf: nobody's copy of it is answered."""
+        self._answered.put(_core(guid), guid, now)
 
     def set_library(self, library: Library) -> None:
         self._library = library
@@ -103,6 +118,10 @@ class Answers:
     def reply(self, link: Link, frame: Frame, found: Sequence[Shared], now: float) -> None:
         """Send hits for a query that `found` answers."""
         flags = int.from_bytes(frame.data[frame.start + HEADER_SIZE : frame.start + HEADER_SIZE + 2], "big")
+        if self._is_copy(frame.guid, now) and flags & FLAG_OOB:
+            self._board.counters.drops[DropReason.ANSWERED_ALREADY] += 1
+            self._board.trace.step(frame.guid, now, "not answered", None, DropReason.ANSWERED_ALREADY.value)
+            return
         wanted = flags & MASK_MAX_HITS
         files = found[:wanted] if wanted else found
         address = self.address_for(link)
@@ -120,6 +139,13 @@ class Answers:
             noun = "hit" if len(files) == 1 else "hits"
             how = "announced" if is_offered else "answered"
             self._board.trace.step(frame.guid, now, f"{how} {len(files)} {noun}", link.id)
+
+    def _is_copy(self, guid: Guid, now: float) -> bool:
+        """Whether this is a query that was answered under the address of another ultrapeer; notes it if not."""
+        known = self._answered.get(core := _core(guid))
+        if known is None:
+            self._answered.put(core, guid, now)
+        return known is not None and known != guid
 
     def hits(
         self,
@@ -190,6 +216,11 @@ class Answers:
             values["6"] = ipv6_value(six)
         files = min(self._library.file_count, 0xFFFFFFFF)
         return Pong(address, files, honest_kbytes(self._library.kbytes), Ggep.of(values))
+
+
+def _core(guid: Guid) -> bytes:
+    """The bytes of a GUID that hold no address (digest 4.2)."""
+    return guid[4:13] + guid[15:]
 
 
 def wants_hits_elsewhere(frame: Frame, host: str) -> bool:

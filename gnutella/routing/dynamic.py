@@ -15,6 +15,7 @@ from gnutella.protocol.vendor import Body, QueryStatus, QueryStatusRequest
 from gnutella.reasons import DropReason
 from gnutella.routing.guidance import ENOUGH, MAX_KEPT, Guided, is_undivided
 from gnutella.routing.link import Link
+from gnutella.routing.oob_proxy import OobProxy
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.signals import Signals
 from gnutella.routing.switchboard import OWN, Switchboard
@@ -42,9 +43,13 @@ MAX_SENT = 20
 
 @dataclass(slots=True)
 class Running:
-    """One query.  `source` is the leaf that asked, or OWN; `hops` what it is sent with; `max_ttl` the most it gets."""
+    """One query.  `source` is the leaf that asked, or OWN; `hops` what it is sent with; `max_ttl` the most it gets.
+
+    `sent_as` is its GUID for others (oob_proxy.py), `payload` what they get.
+    """
 
     guid: Guid
+    sent_as: Guid
     payload: bytes
     source: LinkId
     max_ttl: int
@@ -60,11 +65,14 @@ class Running:
 class Dynamic:
     """All of them."""
 
-    def __init__(self, board: Switchboard, tables: Tables, paths: ReversePaths, signals: Signals) -> None:
+    def __init__(
+        self, board: Switchboard, tables: Tables, paths: ReversePaths, signals: Signals, proxy: OobProxy
+    ) -> None:
         self._board = board
         self._tables = tables
         self._paths = paths
         self._signals = signals
+        self._proxy = proxy
         self._running: dict[Guid, Running] = {}
         self._of_leaf: dict[LinkId, int] = {}
         signals.read(b"BEAR", 12, 1, self._told)
@@ -91,7 +99,8 @@ class Dynamic:
         query = DynamicQuery(
             self._wanted(payload, is_own=source is None), 1 + len(leaves) if len(leaves) else LEAVES_EACH, expected, now
         )
-        running = self._running[guid] = Running(guid, payload, source_id, max_ttl, asked_for, query)
+        sent = (guid, payload) if source is None else self._proxy.disguised(source, guid, payload, now)
+        running = self._running[guid] = Running(guid, *sent, source_id, max_ttl, asked_for, query)
         if source is not None:
             self._of_leaf[source_id] = self._of_leaf.get(source_id, 0) + 1
             flags = int.from_bytes(payload[:2], "big")
@@ -131,7 +140,7 @@ class Dynamic:
         board, query, hops = self._board, running.query, running.hops
         results = self._results(running)
         for link_id, ttl in query.step(now, results, self._neighbours(running)):
-            header = encode_header(running.guid, QUERY, ttl, hops, len(running.payload))
+            header = encode_header(running.sent_as, QUERY, ttl, hops, len(running.payload))
             board.send_queries(board.links[link_id], [header + running.payload])
             board.trace.step(running.guid, now, "forwarded to", link_id)
         if query.is_over:
@@ -186,6 +195,7 @@ class Dynamic:
             self._board.drop(link, DropReason.STATUS_ASTRAY)
         elif body.kept == ENOUGH:
             self._board.trace.step(guid, now, "ended by its leaf", link.id)
+            self._paths.proxied.discard(running.sent_as)
             self.stop(guid)
         elif body.kept > MAX_KEPT:
             self._board.drop(link, DropReason.STATUS_ABSURD, f"{body.kept} results kept")

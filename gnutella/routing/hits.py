@@ -15,7 +15,7 @@ from gnutella.routing.actions import SendDatagram
 from gnutella.routing.events import HitReceived
 from gnutella.routing.link import Link, wrong_ttl
 from gnutella.routing.reverse import ReversePaths
-from gnutella.routing.switchboard import BY_UDP, OWN, Switchboard
+from gnutella.routing.switchboard import BY_PROXY, BY_UDP, OWN, Switchboard
 from gnutella.units import Guid, LinkId, is_plausible_peer
 
 #: Largest hit payload that is passed on (gtk-gnutella; digest 2.1).
@@ -72,6 +72,8 @@ class Hits:
             return DropReason.NO_ROUTE
         if source == BY_UDP:
             return self._by_udp(frame, now)
+        if source == BY_PROXY:
+            return self.to_leaf(frame, now)
         target = board.links.get(source)
         if target is None:
             return DropReason.ROUTE_GONE
@@ -114,6 +116,24 @@ class Hits:
     def is_bogus(self, servent_id: bytes, guid: Guid) -> bool:
         """Whether no servent can have that id."""
         return servent_id in (_NO_SERVENT, guid, self._board.servent_id)
+
+    def to_leaf(self, frame: Frame, now: float) -> DropReason | None:
+        """A hit for a query of a leaf that others know under a GUID of ours: it gets the leaf's again."""
+        paths, board = self._paths, self._board
+        guid = paths.proxied.get(frame.guid)
+        asker = None if guid is None else paths.queries.get(guid)
+        leaf = None if asker is None else board.links.get(asker)
+        if guid is None or leaf is None:
+            return DropReason.ROUTE_GONE
+        if frame.length > MAX_RELAYED_HIT:
+            return DropReason.HIT_TOO_LARGE
+        results = frame.data[frame.start + HEADER_SIZE]
+        if not paths.take_quota(guid, results, board.settings.max_hits_per_query, now):
+            return DropReason.HIT_QUOTA
+        message = guid + frame.passed_on(max(1, frame.ttl - 1), frame.hops + 1)[len(guid) :]
+        board.send(leaf, QUERY_HIT, frame.hops + 1, message)
+        board.trace.step(guid, now, "hit back to", leaf.id)
+        return None
 
     def _by_udp(self, frame: Frame, now: float) -> DropReason | None:
         """A hit of a leaf for a query that came by UDP."""

@@ -100,6 +100,8 @@ class Link:
     proxied_id: Guid | None = None
     #: Hops flow: it wants only queries of fewer hops than this; None: all of them.
     max_hops: int | None = None
+    #: The latest version of hits by UDP that it does not want us to ask for in its stead (LIME/13).
+    vetoes_oob: int = 0
     #: Links that get what this one floods, and those of them without a table; None after the set of links changed.
     targets: tuple[LinkId, ...] | None = None
     unguided: tuple[LinkId, ...] | None = None

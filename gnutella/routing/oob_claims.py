@@ -1,4 +1,4 @@
-"""Out-of-band hits for our own searches: what is announced to us is claimed, and only what was claimed is taken (digest 8.5).
+"""Out-of-band hits for searches of ours and of our leaves: what is announced is claimed, and only that is taken (digest 8.5).
 
 A servent that has hits announces how many.  It is acknowledged with the number that the search still wants and with a token
 made for its address and this search.  Its hits must come from that address, with the token, and may have no more records than
@@ -11,7 +11,9 @@ import hashlib
 from dataclasses import dataclass, field
 
 from gnutella.errors import RemoteViolation
+from gnutella.protocol.frames import Frame
 from gnutella.protocol.hit import SERVENT_ID_BYTES
+from gnutella.protocol.kinds import QUERY_HIT, encode_header
 from gnutella.protocol.message import QueryHit, encode
 from gnutella.protocol.oob import SECURE
 from gnutella.protocol.vendor import OobAck, OobReplies
@@ -68,7 +70,8 @@ class Claims:
         self, guid: Guid, replies: OobReplies, version: int, source: Address, now: float
     ) -> DropReason | None:
         """Hits wait at `source`: ask for those that the search still has room for, 0 if none."""
-        if guid not in self._paths.searches:
+        search = self._search(guid)
+        if search is None:
             return DropReason.UNREQUESTED_ANNOUNCE
         if version < SECURE:
             return DropReason.OOB_INSECURE
@@ -82,7 +85,7 @@ class Claims:
         if not self._all.take("", now):
             return DropReason.UDP_BUSY
         if claim is None:
-            room = self._board.settings.max_hits_per_query - self._paths.results(guid)
+            room = self._board.settings.max_hits_per_query - self._paths.results(search)
             wanted = max(0, min(replies.hits, MAX_WANTED, room))
             claim = _Claim(wanted, wanted)
             self._claims.put((guid, source), claim, now)
@@ -92,7 +95,7 @@ class Claims:
 
     def hit(self, guid: Guid, hops: int, payload: bytes, source: Address, now: float) -> DropReason | None:
         """A hit that came by UDP; the reason if it is not taken."""
-        if guid not in self._paths.searches:
+        if self._search(guid) is None:
             return DropReason.UNREQUESTED_HIT
         claim = self._claims.get((guid, source))
         if claim is None:
@@ -115,7 +118,18 @@ class Claims:
             return DropReason.HIT_QUOTA
         claim.left -= len(hit.records)
         claim.seen.add(digest)
-        return self._hits.take(guid, hit, hops + 1, BY_UDP, now)
+        if guid in self._paths.searches:
+            return self._hits.take(guid, hit, hops + 1, BY_UDP, now)
+        message = encode_header(guid, QUERY_HIT, _TTL, hops, len(payload)) + payload
+        return self._hits.to_leaf(Frame(guid, QUERY_HIT, _TTL, hops, message, 0, len(message)), now)
+
+    def _search(self, guid: Guid) -> Guid | None:
+        """The search that has this GUID for others: one of ours, or of a leaf that is still here."""
+        if guid in self._paths.searches:
+            return guid
+        search = self._paths.proxied.get(guid)
+        asker = None if search is None else self._paths.queries.get(search)
+        return search if asker in self._board.links else None
 
     def tick(self, now: float) -> None:
         """Forget claims and rates that are over."""

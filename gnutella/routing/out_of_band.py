@@ -91,20 +91,26 @@ class OutOfBand:
         All links must agree on where we are, and that must be an IPv4 address: one fits into the GUID.  A leaf's ultrapeers
         refuse any other address than the one they see (digest 8.4).
         """
-        board, state = self._board, self._answers.self
-        mode = board.settings.oob
-        if mode == "off" or state.is_firewalled or (mode == "auto" and not self._is_reached()):
-            return query, None
-        addresses = {self._answers.address_for(link) for link in board.links.values()}
-        if len(addresses) != 1:
-            return query, None
-        (address,) = addresses
-        if ":" in address.host or not is_plausible_peer(address, allow_private=self._allow_private):
+        board, address = self._board, self.hits_address()
+        if address is None:
             return query, None
         if board.is_leaf and any(link.info.local_host != address.host for link in board.links.values()):
             return query, None
         asking = asking_oob(query)
         return (query, None) if asking is None else (asking, oob_guid(fresh_guid(board.rng), address))
+
+    def hits_address(self) -> Address | None:
+        """Where hits by UDP reach us; None where they do not, or are not wanted."""
+        board = self._board
+        mode = board.settings.oob
+        if mode == "off" or self._answers.self.is_firewalled or (mode == "auto" and not self._is_reached()):
+            return None
+        addresses = {self._answers.address_for(link) for link in board.links.values()}
+        if len(addresses) != 1:
+            return None
+        (address,) = addresses
+        fits = ":" not in address.host and is_plausible_peer(address, allow_private=self._allow_private)
+        return address if fits else None
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 

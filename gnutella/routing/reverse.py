@@ -26,6 +26,8 @@ ASKER_LIFE_S = 180.0
 #: Queries that came with TTL 1, and may come again with more: the next steps of whoever drives them take seconds.
 PROBE_GENERATION = 20_000
 PROBE_LIFE_S = 60.0
+#: Queries of leaves that others know under another GUID (gtk-gnutella remembers them for 11 minutes; digest 8.5).
+PROXIED_GENERATION = 20_000
 #: Own searches whose hits are still wanted; the oldest one is given up first (our own number).
 MAX_SEARCHES = 1024
 
@@ -40,6 +42,8 @@ class ReversePaths:
         self.askers: Generations[Guid, Address] = Generations(ASKER_GENERATION, ASKER_LIFE_S, now)
         #: Queries whose TTL was spent when they came.
         self.probes: Generations[Guid, LinkId] = Generations(PROBE_GENERATION, PROBE_LIFE_S, now)
+        #: GUIDs that queries of leaves have from us on -> those that the leaves gave them.
+        self.proxied: Generations[Guid, Guid] = Generations(PROXIED_GENERATION, QUERY_LIFE_S, now)
         #: Own searches and when they were asked.
         self.searches: dict[Guid, float] = {}
         self._servents: Generations[Guid, LinkId] = Generations(SERVENT_GENERATION, SERVENT_LIFE_S, now)
@@ -81,6 +85,7 @@ class ReversePaths:
         self.pushes.tick(now)
         self.askers.tick(now)
         self.probes.tick(now)
+        self.proxied.tick(now)
         self._servents.tick(now)
         self._results.tick(now)
 
@@ -93,5 +98,6 @@ class ReversePaths:
             "askers": len(self.askers),
             "pushes": len(self.pushes),
             "probes": len(self.probes),
+            "proxied": len(self.proxied),
             "searches": len(self.searches),
         }

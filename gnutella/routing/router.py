@@ -43,6 +43,7 @@ from gnutella.routing.heads import Heads
 from gnutella.routing.hits import Hits
 from gnutella.routing.hopsflow import QueryFlow
 from gnutella.routing.link import Link, LinkInfo
+from gnutella.routing.oob_proxy import OobProxy
 from gnutella.routing.out_of_band import RECEIVED as RECEIVED_BY_UDP
 from gnutella.routing.out_of_band import OutOfBand
 from gnutella.routing.pings import Pings
@@ -102,7 +103,8 @@ class Router:
         self.heads = Heads(board, self._signals, self._answers.self, now)
         address_for, state = self._answers.address_for, self._answers.self
         self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
-        self._dynamic = Dynamic(board, self._tables, self._paths, self._signals)
+        self._proxy = OobProxy(board, self._paths, self._answers, self._signals)
+        self._dynamic = Dynamic(board, self._tables, self._paths, self._signals, self._proxy)
         self._kept = Kept(board, self._signals)
         self._relay = Relay(board, self._paths, self._answers, self._tables, self._dynamic, self._other, read_header)
         self._relay.set_library(library)
@@ -238,6 +240,7 @@ class Router:
     def tick(self, now: float) -> list[Action]:
         """Whatever is due: pings, refreshes, expiries, time limits.  Call it each second."""
         self._paths.tick(now)
+        self._answers.tick(now)
         for link in list(self._board.links.values()):
             if link.blocked_since is not None and now - link.blocked_since > MAX_BLOCKED_S:
                 self._board.close(link, DropReason.BLOCKED_TOO_LONG)
@@ -275,6 +278,7 @@ class Router:
         board = self._board
         self._paths.queries.put(guid, OWN, now)
         self._paths.start_search(guid, now)
+        self._answers.asked(guid, now)
         if board.settings.trace != "off":
             board.trace.start(guid, readable_text(payload), now, is_own=True)
             board.trace.step(guid, now, "asked")
@@ -339,6 +343,7 @@ class Router:
             now=now,
         )
         self._answers.offers = self._oob.offers
+        self._proxy.hits_address = self._oob.hits_address
         self._oob.read(HeadPing, self.heads.by_udp)
         self._signals.vendor_messages = (*self._signals.vendor_messages, *RECEIVED_BY_UDP)
         return self._oob

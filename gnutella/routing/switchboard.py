@@ -24,6 +24,8 @@ from gnutella.units import Guid, LinkId
 OWN = LinkId(-1)
 #: The same for the UDP port.
 BY_UDP = LinkId(-2)
+#: A query of a leaf, as others get it from us: under a GUID of ours (oob_proxy.py).
+BY_PROXY = LinkId(-3)
 QUERY = 0x80
 
 #: Reasons that a person should hear of once for each link; all others are everyday events and only counted.

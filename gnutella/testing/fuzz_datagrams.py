@@ -6,6 +6,7 @@ from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE, QUERY, encode_header
 from gnutella.protocol.message import Query, encode
 from gnutella.protocol.oob import asking_oob, oob_guid, replies_message
+from gnutella.reasons import DropReason
 from gnutella.routing.guess import Guess
 from gnutella.testing.datagram_net import SECRET, DatagramNet
 from gnutella.testing.datagrams import STRANGER
@@ -39,6 +40,23 @@ def judge_routed_datagram(data: bytes) -> None:
         assert all(sent.to == STRANGER for sent in net.sent)
         net.run(3.0)
     _judge_keyed_query(data)
+    _judge_for_a_leaf(data)
+
+
+def _judge_for_a_leaf(data: bytes) -> None:
+    """With the GUID that a query of a leaf has from us on, announced and claimed; the leaf gets hits only, in its name."""
+    net = DatagramNet()
+    leaf, host = net.host("81.0.0.2", is_leaf=True), net.host("81.0.0.1")
+    net.link(host, leaf, answerer_is_leaf=True)
+    net.link(host, net.host("82.0.0.1"))
+    host.router.reach.reached(0.0, by_udp=True)
+    search = oob_guid(leaf.search("hello"), host.address)
+    net.run(1.0)
+    assert host.router.table_sizes()["proxied"] == 1
+    for message in (encode(search, 3, 0, replies_message(9, 3, takes_unsolicited=True)), search + data[16:]):
+        host.do(host.udp.receive(message, STRANGER, 1.0))
+    net.run(1.0)
+    assert not net.bytes_to(leaf.address) and not leaf.drops(DropReason.UNREQUESTED_HIT)
 
 
 def _judge_keyed_query(data: bytes) -> None:

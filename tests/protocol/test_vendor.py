@@ -96,7 +96,7 @@ def test_messages_that_are_not_known_here_are_none(code: bytes, selector: int, v
 
 def test_the_shapes_of_the_vectors_are_not_the_only_ones() -> None:
     assert body(b"LIME", 12, 1, b"\x05") == vendor.OobReplies(5, None)
-    assert body(b"LIME", 13, 1, b"") == vendor.OobProxyVeto(0)
+    assert body(b"LIME", 13, 1, b"") == vendor.OobProxyVeto(0xFF)
     assert body(b"LIME", 7, 1, bytes.fromhex("50010203ca18")) == vendor.ConnectBackRedirect(Address("80.1.2.3", 6346))
     assert body(b"LIME", 8, 1, bytes.fromhex("50010203ca18")) == vendor.ConnectBackRedirect(Address("80.1.2.3", 6346))
     # LimeWire may append a second list, which is left alone.

@@ -46,6 +46,7 @@ def test_messages_supported_comes_before_everything_else_when_the_peer_reads_it(
         (b"BEAR", 12, 1),
         (b"GTKG", 7, 2),
         (b"GTKG", 21, 1),
+        (b"LIME", 13, 1),
         (b"LIME", 21, 2),
         (b"LIME", 22, 2),
         (b"LIME", 23, 2),
