@@ -12,6 +12,8 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     known                 which nodes are known, and which may be picked
     seal                  what only a pivot can open, and the ciphers of circuits
     pacing                delays that keep order, fair queues, the stem that an origin imitates
+    membership own        which nodes are known and linked; this node's own descriptor
+    gossip edge_talk targets bans   parts of membership: descriptors, stem edges, whom to dial, whom not
     stem                  edges, coins and circuits from origin to pivot
     channel               the origin's end of circuits: pivots picked, lost circuits replaced
     chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text

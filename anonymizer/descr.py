@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import ClassVar, Final
 
 from cryptography.exceptions import InvalidSignature
@@ -37,6 +37,8 @@ MAX_PIVOT_KEYS: Final = 4
 MAX_PIVOT_KEY: Final = 1_217
 #: Bits of `capabilities`.
 PIVOT, GATEWAY, ANCHOR = 1, 2, 4
+#: Those read last; what is kept of them, anonymizer.known keeps in any case.
+_REMEMBERED: Final = 1_024
 _CONTEXT = b"arl1-desc"
 _UNSIGNED = bytes(64)
 
@@ -96,7 +98,7 @@ class Descriptor(Body):
     def address(self) -> Address | None:
         return Address(self.host, self.port) if self.host else None
 
-    @property
+    @cached_property
     def location(self) -> float:
         return location_of(self.node_id)
 
@@ -127,8 +129,12 @@ def sign(descriptor: Descriptor, private_key: Ed25519PrivateKey) -> Descriptor:
     return signed
 
 
+@lru_cache(maxsize=_REMEMBERED)
 def read(data: bytes) -> Descriptor:
-    """The descriptor that `data` is, its signature verified; its times are not looked at (see `check_times`)."""
+    """The descriptor that `data` is, its signature verified; its times are not looked at (see `check_times`).
+
+    The last ones are remembered: every link tells of the same nodes.
+    """
     descriptor = Descriptor.decode(data, MAX_DESCRIPTOR, Refusal.DESCRIPTOR_BROKEN)
     try:
         Ed25519PublicKey.from_public_bytes(descriptor.key).verify(descriptor.signature, descriptor.signed_part())

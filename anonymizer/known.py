@@ -61,7 +61,11 @@ class _Sighting:
 
 
 class KnownNodes:
-    """See the module text.  `own_id` is never kept; `allow_private` and `by_network` are for networks without Internet."""
+    """See the module text.  `own_id` is never kept.
+
+    `allow_private`, and `by_network` = False, are for networks without Internet; `min_age_s` and `min_sources` below those
+    of the module are for tests and islands whose owner says so: they take away what keeps strangers from being picked.
+    """
 
     def __init__(
         self,
@@ -71,10 +75,13 @@ class KnownNodes:
         max_sightings: int = MAX_SIGHTINGS,
         allow_private: bool = False,
         by_network: bool = True,
+        min_age_s: float = MIN_AGE_S,
+        min_sources: int = MIN_SOURCES,
     ) -> None:
         self._own_id = own_id
         self._limit, self._max_sightings = limit, max_sightings
         self._allow_private, self._by_network = allow_private, by_network
+        self._min_age_s, self._min_sources = min_age_s, min_sources
         self._nodes: dict[bytes, Known] = {}
         self._sightings: dict[bytes, _Sighting] = {}
         self.refusals = Refusals()
@@ -239,8 +246,8 @@ class KnownNodes:
             if (
                 not descriptor.host
                 or descriptor.expires_h * HOUR_S <= now
-                or now - known.first_seen < MIN_AGE_S
-                or len(known.sources) < MIN_SOURCES
+                or now - known.first_seen < self._min_age_s
+                or len(known.sources) < self._min_sources
             ):
                 continue
             key = self.network_of(descriptor)
@@ -251,7 +258,11 @@ class KnownNodes:
 
     def network_of(self, descriptor: Descriptor) -> str:
         """What counts as one when nodes are picked; each node by itself where networks do not count."""
-        return wide(descriptor.host) if self._by_network and descriptor.host else descriptor.node_id.hex()
+        return self.network_at(descriptor.host) or descriptor.node_id.hex()
+
+    def network_at(self, host: str) -> str:
+        """The network of an address; empty where networks do not count, or for no address."""
+        return wide(host) if self._by_network and host else ""
 
     def pick(
         self,

@@ -58,6 +58,18 @@ class Refusal(Enum):
     BAD_TAG = "bad_tag", "circuit", "a cell of a circuit that is not what the other end sealed"
     BAD_INNER = "bad_inner", "circuit", "an opened cell that cannot be read"
 
+    # -- links and membership -------------------------------------------------------------------------------------------
+    GOSSIP_FAST = "gossip_fast", "cell", "descriptors faster than one cell a second, or asked for again too soon"
+    EDGE_OFTEN = "edge_often", "cell", "a stem edge asked for more than once an hour"
+    EDGE_UNASKED = "edge_unasked", "cell", "an answer about a stem edge that was not asked for"
+    PONG_UNASKED = "pong_unasked", "cell", "a pong without its ping"
+    LINK_SILENT = "link_silent", "link", "three pings in a row without an answer"
+    LINK_BANNED = "link_banned", "link", "a node, or a network, that is banned"
+    LINK_SELF = "link_self", "link", "a link to ourselves"
+    LINK_TWICE = "link_twice", "link", "a second link to a node, which the rule for both sides gives up"
+    LINK_NETWORK = "link_network", "link", "a second link into one network"
+    LINKS_FULL = "links_full", "link", "a link beyond those that are kept, or beyond half of them being others' choice"
+
     # -- circuits ------------------------------------------------------------------------------------------------------
     NO_CIRCUIT = "no_circuit", "cell", "a cell of a circuit that does not exist, or not any more"
     CIRCUITS_FULL = "circuits_full", "circuit", "a circuit beyond those that a link, or the node, carries"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from anonymizer.wire import CloseReason
@@ -24,3 +25,32 @@ class Circuits(Protocol):
 
     def post(self, pivot_id: bytes, sealed: bytes, now: float) -> bool:
         """A one-shot seal, by the guard; False if there is none."""
+
+
+class Edges(Protocol):
+    """The stem, as those see it who make and end stem edges (membership)."""
+
+    def has_room(self, is_initiated: bool) -> bool:
+        """Whether another edge of that kind may be made."""
+
+    def is_edge(self, node: bytes) -> bool:
+        """Whether the open link to `node` is one."""
+
+    def make_edge(self, node: bytes, is_initiated: bool) -> bool:
+        """The open link becomes one; False: it is one, or there is no room."""
+
+    def drop_edge(self, node: bytes, now: float) -> None:
+        """It is none any more, and its circuits end; nothing happens if it was none."""
+
+    def round_trip(self, seconds: float) -> None:
+        """A ping took so long."""
+
+
+class Guards(Protocol):
+    """Who decides where edges of our own choice shall lead."""
+
+    def wanted(self, now: float) -> Sequence[bytes]:
+        """Ids of those nodes, the most wanted first; a link to each is dialled and an edge asked for."""
+
+    def refused(self, node: bytes, now: float) -> None:
+        """That node takes no more edges, or cannot be reached: choose another, if it never was a guard."""
