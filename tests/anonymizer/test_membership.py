@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -215,11 +216,9 @@ def test_a_new_edition_spreads_and_comes_at_random_times() -> None:
     for other in net.members[1:]:
         kept = other.known.get(one.id)
         assert kept is not None and kept.bandwidth == 3 and not kept.host
-    own, times = one.membership.own, []
-    for hour in range(0, 40 * 24):
-        if own.tick(NOW + 3_600 * (hour + 1)):
-            times.append(hour)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    own = one.membership.own
+    times = [hour for hour in range(40 * 24) if own.tick(NOW + 3_600 * (hour + 1))]
+    gaps = [after - before for before, after in pairwise(times)]
     assert len(set(gaps)) > 8  # no clock of any kind
     assert 4 <= sum(gaps) / len(gaps) <= 1.5 * REFRESH_S / 3_600
 
@@ -273,10 +272,10 @@ def test_only_two_edges_are_accepted_and_one_of_each_network() -> None:
 
 
 def test_who_dials_in_gets_no_edge_that_carries_what_is_ours() -> None:
-    net = MemberNet(2, 1)
+    net = MemberNet(2, 1, min_sources=0)
     one, two = net.members
     net.introduce(two, one)
-    one.edges.make_edge(two.id, False)
+    one.membership.receive(two.id, EdgeRequest(), net.time)
     net.clock.run(30.0)
     assert one.edges.edges == {two.id: False}
     assert one.guards.gone == {two.id}  # another guard, please
