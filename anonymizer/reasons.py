@@ -88,6 +88,17 @@ class Refusal(Enum):
     ANSWER_NO_PIVOT = "answer_no_pivot", "cell", "an answer of ours to a pivot that we know no key of"
     ANSWER_NO_ROUTE = "answer_no_route", "cell", "an answer of ours that no guard could take"
 
+    # -- key requests --------------------------------------------------------------------------------------------------
+    BAD_BLOCK = "bad_block", "link", "a block that is not its key's, or not signed: its sender is banned for an hour"
+    ROUTE_LOOP = "route_loop", "cell", "a key request that was here already"
+    ROUTE_OVERLOAD = "route_overload", "cell", "a key request beyond what could be answered in two minutes"
+    ROUTE_FULL = "route_full", "cell", "a key request beyond those that a link, or the node, may have under way"
+    ROUTE_FAILED_LATELY = "route_failed_lately", "cell", "a request for a key that was not found a short time ago"
+    ROUTE_STRAY = "route_stray", "cell", "an answer to no request, or from whom it was not asked"
+    ROUTE_TIMEOUT = "route_timeout", "cell", "a key request that a neighbour left without acceptance or answer"
+    BAD_PROOF = "bad_proof", "cell", "a block is demanded that was not offered"
+    OFFER_UNWANTED = "offer_unwanted", "cell", "an offer of a block that nobody asked for here"
+
     costs: Cost
     meaning: str
 

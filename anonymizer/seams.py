@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Literal, Protocol
 
-from anonymizer.wire import CloseReason
+from anonymizer.blocks import Outcome
+from anonymizer.wire import BlockType, CloseReason
 
 
 class Circuits(Protocol):
@@ -54,3 +55,24 @@ class Guards(Protocol):
 
     def refused(self, node: bytes, now: float) -> None:
         """That node takes no more edges, or cannot be reached: choose another, if it never was a guard."""
+
+
+class Blocks(Protocol):
+    """The blocks that answer others: a cache and a store, never what the own user fetched.
+
+    `done` is called once, before the call returns or later; what it leads to then happens at the next `Timers.run`, so whoever
+    calls it later looks at the timers again.
+    """
+
+    def get(self, type: BlockType, routing: bytes, done: Callable[[tuple[bytes, ...]], None]) -> None:
+        """What either holds: nothing, one block, or the two records of a fork.  Only what verifies."""
+
+    def put(
+        self,
+        type: BlockType,
+        routing: bytes,
+        block: bytes,
+        place: Literal["cache", "store"],
+        done: Callable[[Outcome], None],
+    ) -> None:
+        """Keep a block that was verified.  A fork of one that is held is merged, a newer record replaces."""

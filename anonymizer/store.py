@@ -17,14 +17,13 @@ import os
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
-from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from anonymizer.blocks import RING, SIZES, SSK, distance, location, verify
+from anonymizer.blocks import RING, SIZES, SSK, Outcome, distance, location, verify
 from anonymizer.chk import derive
 from anonymizer.ssk import merge
 from gnutella.errors import LocalMisuse, RemoteViolation
@@ -37,17 +36,6 @@ _NONCE_BYTES = 12
 _NAME = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}\Z")
 _LEFTOVER = ".part"
 _FOLDERS = 256
-
-
-class Outcome(Enum):
-    """What became of a block that was to be kept."""
-
-    STORED = "stored"
-    KNOWN = "known"
-    #: The rule keeps what it has: the store is full of nearer ones, or has a newer record.
-    REFUSED = "refused"
-    #: The disk refused; nothing of the block is left there.
-    DISK = "disk"
 
 
 class Rule(Protocol):

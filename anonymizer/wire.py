@@ -350,6 +350,10 @@ class Seek(Body):
     KINDS: ClassVar[Kinds] = (UID, NODE_ID, Octets(32), Number(1, SEEK_TTL), Text(MAX_SEEK_TEXT), Number(0, 0xFF))
 
 
+#: Bit of a BLOCK's type: the other record of a fork follows.
+_MORE: Final = 0x80
+
+
 def _check_block(kind: int, size: int, limit: int) -> BlockType:
     if BLOCK_SIZES.get(kind) != size or (limit == LARGE_BODY) is not (kind == BlockType.CHK):
         raise Violation(Refusal.BAD_BODY, "a block without its length, or in a cell of the wrong size")
@@ -358,23 +362,34 @@ def _check_block(kind: int, size: int, limit: int) -> BlockType:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block on its way back: uid, type, then the block as it is.  Whether it is the right one is seen by its key."""
+    """A block on its way back: uid, type, then the block as it is.  Whether it is the right one is seen by its key.
+
+    `more` says that the other record of a fork follows.
+    """
 
     uid: bytes
     type: BlockType
     block: bytes
+    more: bool = False
 
     def encode(self, limit: int) -> bytes:
-        data = self.uid + bytes((self.type,)) + self.block
-        if len(self.uid) != 16 or BLOCK_SIZES[self.type] != len(self.block):
-            raise LocalMisuse("a block without its length")
-        return data
+        if (
+            len(self.uid) != 16
+            or BLOCK_SIZES[self.type] != len(self.block)
+            or (self.more and self.type is BlockType.CHK)
+        ):
+            raise LocalMisuse("a block without its length, or a fork of contents")
+        return self.uid + bytes((self.type | self.more * _MORE,)) + self.block
 
     @classmethod
     def decode(cls, data: bytes, limit: int) -> Self:
         if len(data) < 17:
             raise Violation(Refusal.BAD_BODY, "cut off")
-        return cls(data[:16], _check_block(data[16], len(data) - 17, limit), data[17:])
+        more = bool(data[16] & _MORE)
+        kind = _check_block(data[16] & ~_MORE, len(data) - 17, limit)
+        if more and kind is BlockType.CHK:
+            raise Violation(Refusal.BAD_BODY, "a fork of contents")
+        return cls(data[:16], kind, data[17:], more)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ import pytest
 
 pytest.importorskip("cbor2", reason="needs the extra anonymizer")
 
-from anonymizer.blocks import CHK, SSK, distance, location
+from anonymizer.blocks import CHK, SSK, Outcome, distance, location
 from anonymizer.chk import DATA, Block, pad, seal
 from anonymizer.ssk import WriteKey
-from anonymizer.store import BlockStore, Nearest, Outcome, Recent
+from anonymizer.store import BlockStore, Nearest, Recent
 from gnutella.errors import LocalMisuse, RemoteViolation
 
 SALT = bytes(range(32))

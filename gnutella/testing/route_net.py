@@ -1,0 +1,173 @@
+"""Key routing of many nodes in virtual time: links of Kleinberg's lengths, and blocks in memory that keep what a disk would.
+
+The routes are those of the program, every body goes through its cell's bytes where `encode` says so, and everything is drawn
+from one seed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable
+from typing import Literal
+
+from anonymizer.blocks import RING, SSK, Outcome, distance, verify
+from anonymizer.fetching import Fetched
+from anonymizer.neighbours import place_of
+from anonymizer.reasons import Violation
+from anonymizer.route import Route
+from anonymizer.ssk import merge
+from anonymizer.timers import Timers
+from anonymizer.wire import AnyBody, BlockType, Fetch, cell_of, parse
+from gnutella.lab.clock import Clock
+
+#: Octaves of the ring's span, one link for each (design section 3.9).
+OCTAVES = range(1, 9)
+
+
+class HeldBlocks:
+    """Blocks of one node, in memory; answers at once."""
+
+    def __init__(self) -> None:
+        self.cache: dict[tuple[int, bytes], tuple[bytes, ...]] = {}
+        self.store: dict[tuple[int, bytes], tuple[bytes, ...]] = {}
+
+    def get(self, type: BlockType, routing: bytes, done: Callable[[tuple[bytes, ...]], None]) -> None:
+        done(self.store.get((type, routing)) or self.cache.get((type, routing)) or ())
+
+    def put(
+        self,
+        type: BlockType,
+        routing: bytes,
+        block: bytes,
+        place: Literal["cache", "store"],
+        done: Callable[[Outcome], None],
+    ) -> None:
+        verify(type, routing, block)
+        kept = self.store if place == "store" else self.cache
+        held = kept.get((type, routing), ())
+        wanted = merge(held, block) if type == SSK else (block,)
+        kept[type, routing] = wanted
+        done(Outcome.STORED if held != wanted else Outcome.KNOWN if block in held else Outcome.REFUSED)
+
+
+class RouteNode:
+    """One node.  `got` counts requests that came, by kind; `bans` are those it asked to ban."""
+
+    def __init__(self, net: RouteNet, number: int) -> None:
+        self.net, self.number = net, number
+        self.id = hashlib.sha256(b"route node %d" % number).digest()
+        self.place = place_of(self.id)
+        self.timers, self.blocks = Timers(), HeldBlocks()
+        self.links: set[bytes] = set()
+        self.bans: list[bytes] = []
+        self.is_up = True
+        self.route = Route(
+            self.id,
+            net.rng,
+            self.timers,
+            self.blocks,
+            self.send,
+            ban=lambda node, now: self.bans.append(node),
+            bytes_per_s=net.bytes_per_s,
+        )
+        self._planned: float | None = None
+
+    def send(self, to: bytes, body: AnyBody) -> None:
+        self.net.carry(self, to, body)
+
+    def receive(self, came: bytes, body: AnyBody) -> None:
+        if self.is_up and came in self.links:
+            try:
+                self.route.receive(came, body, self.net.clock.now)
+            except Violation:
+                self.net.unlink(self, self.net.by_id[came])
+            self.wake()
+
+    def wake(self) -> None:
+        """Plan what the timers have to do."""
+        when = self.timers.next_at
+        if when is not None and (self._planned is None or when < self._planned):
+            self._planned = when
+            self.net.clock.at(max(when, self.net.clock.now), self._run, when)
+
+    def _run(self, when: float) -> None:
+        if self._planned == when:
+            self._planned = None
+        if self.is_up:
+            self.timers.run(self.net.clock.now)
+            self.wake()
+
+
+class RouteNet:
+    """`count` nodes, each with a link in every octave and some by chance, twelve of its choice and others' at most."""
+
+    def __init__(
+        self, count: int, seed: int, *, bytes_per_s: float = 1e9, encode: bool = False, wanted: int = 6
+    ) -> None:
+        self.rng, self.clock, self.bytes_per_s, self.encode = random.Random(seed), Clock(), bytes_per_s, encode
+        self.nodes = [RouteNode(self, number) for number in range(count)]
+        self.by_id = {node.id: node for node in self.nodes}
+        self._delays: dict[frozenset[bytes], float] = {}
+        #: Every FETCH that went over a link: (uid, from, to).
+        self.fetches: list[tuple[bytes, bytes, bytes]] = []
+        for node in self.nodes:
+            self.join(node, wanted)
+
+    def join(self, node: RouteNode, wanted: int, most: int = 20) -> None:
+        """Links of the node's choice: to somebody in each octave of distance, those near the node first."""
+        others = [other for other in self.nodes if other is not node and other.is_up]
+        for octave in self._octaves(wanted):
+            low, high = RING >> (octave + 1), RING >> octave
+            within = [other for other in others if low <= distance(node.place, other.place) < high]
+            pool = within or sorted(others, key=lambda other: distance(node.place, other.place))[:4]
+            free = [other for other in pool if other.id not in node.links and len(other.links) < most]
+            if free and len(node.links) < most:
+                self.link(node, self.rng.choice(free))
+
+    def _octaves(self, wanted: int) -> list[int]:
+        return self.rng.sample(list(OCTAVES), min(wanted, len(OCTAVES)))
+
+    def link(self, one: RouteNode, other: RouteNode) -> None:
+        self._delays[frozenset((one.id, other.id))] = self.rng.lognormvariate(-3.2, 0.6)
+        for node, peer in ((one, other), (other, one)):
+            node.links.add(peer.id)
+            node.route.link_up(peer.id, self.clock.now)
+
+    def unlink(self, one: RouteNode, other: RouteNode) -> None:
+        for node, peer in ((one, other), (other, one)):
+            if peer.id in node.links:
+                node.links.discard(peer.id)
+                if node.is_up:
+                    node.route.link_down(peer.id, self.clock.now)
+                    node.wake()
+
+    def leave(self, node: RouteNode) -> None:
+        """It goes, and its neighbours see their links end."""
+        node.is_up = False
+        for peer in list(node.links):
+            self.unlink(self.by_id[peer], node)
+
+    def carry(self, came: RouteNode, to: bytes, body: AnyBody) -> None:
+        if isinstance(body, Fetch):
+            self.fetches.append((body.uid, came.id, to))
+        if self.encode:
+            body = parse(cell_of(body))
+        delay = self._delays[frozenset((came.id, to))]
+        self.clock.after(delay, self.by_id[to].receive, came.id, body)
+
+    # -- requests ----------------------------------------------------------------------------------------------------------
+
+    def store(self, node: RouteNode, type: BlockType, routing: bytes, block: bytes, second: bool = False) -> list[int]:
+        """Where the copies are told, once."""
+        told: list[int] = []
+        node.route.store(type, routing, block, lambda copies, now: told.append(copies), self.clock.now, second)
+        node.wake()
+        return told
+
+    def fetch(self, node: RouteNode, type: BlockType, routing: bytes, second: bool = False) -> list[Fetched]:
+        """Where the outcome is told, once."""
+        told: list[Fetched] = []
+        node.route.fetch(type, routing, told.append, self.clock.now, second)
+        node.wake()
+        return told
