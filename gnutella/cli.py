@@ -95,9 +95,9 @@ def parser_of(command: Command) -> argparse.ArgumentParser:
     _add_common(parser)
     for param in command.params:
         if param.kind == "flag":
-            parser.add_argument(f"--{param.name}", action="store_true")
+            parser.add_argument(f"--{param.name}", dest=param.name, action="store_true")
         elif param.option:
-            parser.add_argument(f"--{param.name}", metavar=param.shown, default=None)
+            parser.add_argument(f"--{param.name}", dest=param.name, metavar=param.shown, default=None)
         else:
             count = ("+" if param.required else "*") if param.many else None if param.required else "?"
             parser.add_argument(param.name, metavar=param.shown, nargs=count)

@@ -13,9 +13,11 @@ from twisted.internet.defer import Deferred
 
 from gnutella import __version__
 from gnutella.control.events import Journal
+from gnutella.control.relay_view import RelayView
 from gnutella.control.view import HitRef, Row
 from gnutella.errors import Refused, UserError
 from gnutella.reasons import DropReason
+from gnutella.relaying import view_of
 from gnutella.searches import HitListOf
 from gnutella.settings_file import RESTART_KEYS, Loaded, value_in, with_runtime
 from gnutella.units import Address, Guid
@@ -109,6 +111,9 @@ class Face:
             "safety": node.safety.row(),
             "consoles": node.consoles,
         }
+
+    def relay(self) -> RelayView:
+        return view_of(self._node.layer)
 
     def checks(self) -> Awaitable[Sequence[Row]]:
         async def look() -> Sequence[Row]:

@@ -54,6 +54,7 @@ from gnutella.network.udp import Udp
 from gnutella.network.workers import Workers
 from gnutella.protocol.message import Push
 from gnutella.protocol.query import FLAG_FIREWALLED, Query
+from gnutella.relaying import load
 from gnutella.reload import ReadAgain, Reload
 from gnutella.routing.hosts import HostCache
 from gnutella.routing.results import Hit
@@ -121,6 +122,8 @@ class Node(Service):
         self.safety = Safety(self)
         self.dialler = Dialler(reactor, settings.network.dial_timeout_s, self.safety.gate)
         self.own_address = OwnAddresses(settings.network)
+        #: The relay layer, where it is switched on.
+        self.layer = load(self)
 
     # -- life ----------------------------------------------------------------------------------------------------------
 
@@ -175,6 +178,9 @@ class Node(Service):
         self.links.start()
         self._stages.append(self.bootstrap.stop)
         await self.bootstrap.start()
+        if self.layer is not None:
+            self._stages.append(self.layer.stop)
+            await self.layer.start()
         self._saving.start(SAVE_INTERVAL_S, now=False).addErrback(self._save_failed)
         self.journal.add(
             "node_started", version=__version__, servent_id=self.router.servent_id.hex(), listen=self.links.listening
@@ -422,6 +428,8 @@ class Node(Service):
         self.library.use_settings(settings.sharing)
         self.transfers.apply(settings.transfers)
         self.standing.use_settings(settings.network)
+        if self.layer is not None:
+            self.layer.use_settings(settings)
         self.router.self_changed()
         if self._log_levels is not None:
             self._log_levels.use(settings.log)

@@ -181,6 +181,37 @@ class SafetySettings(Struct, frozen=True, forbid_unknown_fields=True):
     spam_threshold: Annotated[int, Meta(ge=1, le=101)] = 50
 
 
+class AnonymousSettings(Struct, frozen=True, forbid_unknown_fields=True):
+    """The relay layer, which hides who asks; explanation/relay-layer.md says what it hides, and what not."""
+
+    #: Take part: relay for others, keep blocks for them, and be able to ask.  Needs the extra `anonymizer`.
+    enabled: bool = False
+    #: The module that is the layer.
+    layer: str = "anonymizer.service"
+    #: Links to other nodes of the layer that are kept.
+    links: Annotated[int, Meta(ge=3, le=20)] = 12
+    #: Nodes of the layer to link with at the start, as host:port; others are learned from these, and from links of the
+    #: plain overlay whose peers take part too.
+    connect: tuple[str, ...] = ()
+    #: Be picked as the far end of circuits: requests of others then start from here, under this node's address.
+    pivot: bool = True
+    #: Also send ordinary queries for others, under this node's address; the names they ask for are seen here.
+    gateway: bool = False
+    #: MiB of blocks that passed by which are kept for others.
+    cache_mib: Annotated[int, Meta(ge=1, le=2048)] = 2048
+    #: MiB of blocks that belong near this node's place which are kept for others.
+    store_mib: Annotated[int, Meta(ge=1, le=2048)] = 2048
+    #: Hours for which another node must have been known before it is picked.  Lower values are for islands and tests: who can
+    #: start many nodes at once is then picked as soon as the others.
+    min_age_h: Annotated[float, Meta(ge=0, le=168)] = 24.0
+    #: Links that must have told of another node before it is picked; as above.
+    min_sources: Annotated[int, Meta(ge=0, le=8)] = 3
+    #: Take one node of each /16 (IPv6: /32) only.  False is for islands, where all are in one.
+    by_network: bool = True
+    #: Bytes a second, in KiB, that one circuit may have through this node as a pivot; 0 is without limit.
+    circuit_kib_s: Count = 256
+
+
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):
     """What is logged."""
 
@@ -200,4 +231,5 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     transfers: TransferSettings = field(default_factory=TransferSettings)
     control: ControlSettings = field(default_factory=ControlSettings)
     safety: SafetySettings = field(default_factory=SafetySettings)
+    anonymous: AnonymousSettings = field(default_factory=AnonymousSettings)
     log: LogSettings = field(default_factory=LogSettings)

@@ -40,6 +40,18 @@ OPTION_NAMES = {
 #: Keys that take effect only when the node starts; the others may change while it runs.
 RESTART_KEYS = frozenset(
     {
+        "anonymous.enabled",
+        "anonymous.layer",
+        "anonymous.connect",
+        "anonymous.cache_mib",
+        "anonymous.store_mib",
+        "anonymous.min_age_h",
+        "anonymous.min_sources",
+        "anonymous.by_network",
+        "anonymous.pivot",
+        "anonymous.gateway",
+        "anonymous.links",
+        "anonymous.circuit_kib_s",
         "network.listen",
         "network.ipv6",
         "network.connect",

@@ -21,6 +21,7 @@ from gnutella.control.paths import control_endpoint, default_directory, socket_p
 from gnutella.control.render import printable
 from gnutella.errors import UserError
 from gnutella.network.store import DirectoryLock
+from gnutella.relaying import check_layer
 from gnutella.settings import Settings
 from gnutella.settings_file import Loaded, load
 
@@ -77,10 +78,11 @@ def runtime_settings(directory: Path) -> dict[str, object]:
 
 
 def check(directory: Path, settings: Settings) -> None:
-    """UserError if another node has the directory (73) or a TCP port is in use (69).
+    """UserError if the relay layer is missing (78), another node has the directory (73) or a TCP port is in use (69).
 
     A look only: the node takes both for itself when it starts, and says so in the same words if it lost a race.
     """
+    check_layer(settings.anonymous)
     lock = DirectoryLock(directory)
     lock.acquire()
     lock.release()

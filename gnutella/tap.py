@@ -44,7 +44,7 @@ class Options(usage.Options):
         ],
         ["http", None, None, "Endpoint of the HTTP API; this version has none, so only 'off' has an effect."],
     ]
-    optFlags = [["anonymous", None, "Switch the relay layer on (refused while it is not installed)."]]
+    optFlags = [["anonymous", None, "Switch the relay layer on (see explanation/relay-layer.md)."]]
     compData = usage.Completions(
         optActions={
             "dir": usage.CompleteDirs(),
@@ -93,6 +93,7 @@ class Options(usage.Options):
             "network.profile": self["profile"],
             "control.control": self["control"],
             "control.console": self["console"],
+            "anonymous.enabled": bool(self["anonymous"]),
         }
         return {key: value for key, value in keys.items() if value}
 
@@ -105,8 +106,6 @@ def makeService(options: Options) -> IService:
     from gnutella.node import prepare
 
     try:
-        if options["anonymous"]:
-            raise UserError("--anonymous: the relay layer is not installed", "leave the option out", os.EX_CONFIG)
         if options["http"] not in (None, "off"):
             print(
                 "gnutella: --http: this version has no HTTP API; use the control socket or the console", file=sys.stderr

@@ -23,6 +23,8 @@ class Memory:
     """What a session remembers for row numbers: its newest hit list, and the last listing of each command."""
 
     hits: Guid | None = None
+    #: Whether the newest search was one of the relay layer.
+    is_anonymous: bool = False
     listings: dict[str, list[Row]] = field(default_factory=dict)
 
 

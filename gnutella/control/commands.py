@@ -8,7 +8,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from gnutella.control import commands_files, commands_hosts, commands_node, commands_peers, commands_safety
+from gnutella.control import (
+    commands_anonymous,
+    commands_files,
+    commands_hosts,
+    commands_node,
+    commands_peers,
+    commands_safety,
+)
 from gnutella.control.table import Command, Param
 
 #: Commands of a console session itself.
@@ -41,7 +48,7 @@ SESSION_COMMANDS: tuple[Command, ...] = (
 
 _NAMED = {
     command.name: command
-    for room in (commands_node, commands_peers, commands_hosts, commands_files, commands_safety)
+    for room in (commands_node, commands_peers, commands_hosts, commands_files, commands_safety, commands_anonymous)
     for command in room.COMMANDS
 }
 #: The headings of help, and the commands below each, by table name.
@@ -52,6 +59,12 @@ _GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Share", ("share.list", "share.dirs", "share.add", "share.remove", "share.rescan")),
     ("Links to others", ("link.list", "link.open", "link.close", "host.list", "cache.list")),
     ("", ("blocklist.list", "blocklist.reload", "blocklist.check")),
+    (
+        "Without saying who",
+        ("anonymous.search", "anonymous.get", "anonymous.put", "anonymous.jobs", "anonymous.cancel"),
+    ),
+    ("", ("anonymous.share", "anonymous.unshare", "anonymous.shares", "anonymous.key")),
+    ("", ("anonymous.status", "anonymous.explain")),
     ("Understand it", ("query.list", "query.trace", "node.demo", "lab.run")),
     ("Run and set up", ("node.init", "node.run", "console.open", "config.show", "config.diff", "config.set")),
     ("", ("config.check", "token.show", "node.shutdown", "node.version")),

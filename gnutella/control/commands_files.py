@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gnutella.control.commands_peers import ANONYMOUS, ROOM_EVERY, from_handle, refuse_anonymous
-from gnutella.control.table import GAVE_UP, NOTHING_FOUND, Column, Command, Param, Role
+from gnutella.control.commands_anonymous import SMALL_SET, get_anonymously
+from gnutella.control.commands_peers import ANONYMOUS, ROOM_EVERY, anonymity, from_handle
+from gnutella.control.table import GAVE_UP, NOTHING_FOUND, USAGE, Column, Command, Param, Role
 from gnutella.control.view import HitRef
 from gnutella.errors import UserError
 from gnutella.units import format_duration
@@ -87,8 +88,11 @@ async def run_share_rescan(call: Call) -> None:
 
 
 async def run_get(call: Call) -> None:
-    refuse_anonymous(call)
     text = call.text("what")
+    if level := anonymity(call):
+        await get_anonymously(call, text, level)
+        return
+    _refuse_in_the_clear(call, text)
     target: HitRef | str
     if text.isascii() and text.isdigit():
         target = HitRef(int(text[:10]), call.memory.hits)
@@ -103,6 +107,18 @@ async def run_get(call: Call) -> None:
     wait = call.seconds("wait")
     if wait is not None:
         await _wait_for(call, row, wait)
+
+
+def _refuse_in_the_clear(call: Call, text: str) -> None:
+    """What was found, or is known, in the relay layer only is never fetched without it unless the user says so."""
+    if text.startswith("arl:"):
+        raise UserError("a key of the relay layer", f"get {text[:8]}… --anonymous relay", USAGE)
+    if text.isascii() and text.isdigit() and call.memory.is_anonymous:
+        raise UserError(
+            f"hit {text} was found by the relay layer",
+            f"get {text} --anonymous relay; or search in the clear first",
+            USAGE,
+        )
 
 
 async def _wait_for(call: Call, row: Row, wait: float) -> None:
@@ -250,6 +266,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("to", "name of the file in incoming/", metavar="NAME", option=True, default=""),
             Param("wait", "wait so long until it is done; exit code 75 when it is not", "seconds", option=True),
             ANONYMOUS,
+            SMALL_SET,
         ),
         TRANSFER_COLUMNS,
         run_get,

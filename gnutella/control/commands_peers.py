@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnutella.control.table import CONFIG, KINDS, NOTHING_FOUND, Column, Command, Param, Role
+from gnutella.control.commands_anonymous import SMALL_SET, search_anonymously
+from gnutella.control.table import KINDS, NOTHING_FOUND, Column, Command, Param, Role
 from gnutella.errors import UserError
 from gnutella.units import Guid, parse_address
 
@@ -46,7 +47,7 @@ HIT_COLUMNS = (
 )
 ANONYMOUS = Param(
     "anonymous",
-    "hide who asks: a level of the relay layer, or off",
+    "hide who asks: relay, a level of the relay layer; or off",
     "text",
     "LEVEL",
     option=True,
@@ -57,15 +58,10 @@ ANONYMOUS = Param(
 GUID_HINT = ", or a whole GUID: 32 hexadecimal digits"
 
 
-def refuse_anonymous(call: Call) -> None:
-    """Until the relay layer is there, anything but `off` must fail loudly: silence would betray the user."""
+def anonymity(call: Call) -> str:
+    """The level that `--anonymous` asks for; "" for none."""
     level = call.text("anonymous")
-    if level not in ("", "off"):
-        raise UserError(
-            f"--anonymous {level}: the relay layer is not installed, so nothing was sent",
-            "leave the option out",
-            CONFIG,
-        )
+    return "" if level == "off" else level
 
 
 def from_handle(call: Call, name: str, rows: list[Row]) -> str:
@@ -101,7 +97,9 @@ async def run_disconnect(call: Call) -> None:
 
 
 async def run_search(call: Call) -> None:
-    refuse_anonymous(call)
+    if level := anonymity(call):
+        await search_anonymously(call, level)
+        return
     words = " ".join(call.several("words"))
     limit = call.number("limit")
 
@@ -113,7 +111,7 @@ async def run_search(call: Call) -> None:
             call.wake()
 
     hits = call.node.search(words, call.several("kind"), limit, show, call.number("ttl") if call.has("ttl") else None)
-    call.memory.hits = hits.guid
+    call.memory.hits, call.memory.is_anonymous = hits.guid, False
     call.end["guid"] = hits.guid.hex()
     wait = call.seconds("wait")
     try:
@@ -127,7 +125,7 @@ async def run_search(call: Call) -> None:
 async def run_browse(call: Call) -> None:
     address = from_handle(call, "peer", list(call.node.peers()))
     hits = await call.node.browse(parse_address(address))
-    call.memory.hits = hits.guid
+    call.memory.hits, call.memory.is_anonymous = hits.guid, False
     for number, row in enumerate(hits.rows):
         call.row(row)
         if number % ROOM_EVERY == 0:
@@ -205,6 +203,7 @@ COMMANDS: tuple[Command, ...] = (
             Param("kind", ",".join(KINDS), "choices", "KIND,…", option=True, choices=KINDS),
             Param("all", "also show what is likely spam", "flag", option=True),
             ANONYMOUS,
+            SMALL_SET,
         ),
         HIT_COLUMNS,
         run_search,

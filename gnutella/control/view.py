@@ -18,6 +18,7 @@ from gnutella.units import Address, Guid
 
 if TYPE_CHECKING:
     from gnutella.control.events import Journal
+    from gnutella.control.relay_view import RelayView
     from gnutella.settings_file import Loaded
 
 Row = Mapping[str, object]
@@ -193,6 +194,12 @@ class NodeView(Protocol):
 
     def traced(self) -> Sequence[Row]:
         """Recent traced queries, newest last: guid (32 hex), time, words, own, steps."""
+        ...
+
+    # -- the relay layer -----------------------------------------------------------------------------------------------
+
+    def relay(self) -> RelayView:
+        """The relay layer of the node; UserError (78) where it is off."""
         ...
 
     # -- transfers -----------------------------------------------------------------------------------------------------

@@ -19,9 +19,11 @@ from typing import Any
 
 from gnutella import __version__
 from gnutella.control.events import Journal
+from gnutella.control.relay_view import RelayView
 from gnutella.control.view import MAX_HIT_LISTS, HitRef, Row
 from gnutella.errors import UserError
 from gnutella.reasons import DropReason
+from gnutella.relaying import view_of
 from gnutella.settings_file import Loaded, load, with_runtime
 from gnutella.units import Address, Guid
 
@@ -87,6 +89,7 @@ class FakeNode:
         self.searches: list[tuple[str, tuple[str, ...], int]] = []
         self.ttls: list[int | None] = []
         self.is_stopping = False
+        self.layer: Any = None
         self.on_shutdown: Callable[[], object] = lambda: None
         self._lists: dict[Guid, FakeHits] = {}
         self._numbers = itertools.count(1)
@@ -100,6 +103,10 @@ class FakeNode:
         self.journal.add("config_changed", key=key, value=self.config.value(key))
         row = next(row for row in self.config.rows() if row["key"] == key)
         return {**row, "applies": "now"}
+
+    def relay(self) -> RelayView:
+        """Off, unless a test gave it a layer."""
+        return view_of(self.layer)
 
     def count_drop(self, reason: DropReason) -> None:
         """Counted in `drops`."""

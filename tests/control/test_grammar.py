@@ -126,7 +126,7 @@ def test_a_line_made_from_values_parses_to_the_same_values(
     command = by_name("search.start")
     words = [word or "x" for word in words]
     asked = {"words": tuple(words), "wait": wait, "limit": limit, "ttl": ttl, "kind": ("audio",)}
-    values = {**asked, "all": True, "anonymous": "off"}
+    values = {**asked, "all": True, "anonymous": "off", "accept-small-set": None}
     assert parse(split(line_of(command, values)), CLI_COMMANDS).values == values
 
 

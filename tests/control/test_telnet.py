@@ -224,7 +224,7 @@ def test_other_roles_than_off_of_the_relay_layer_are_refused_before_anything_is_
     protocol.dataReceived(b"search a --anonymous strict\nget 1 --anonymous on\nsearch a --anonymous off --wait 0\n")
     replies = line.said().splitlines()
     assert [reply[:3] for reply in replies] == ["578", "578", "551"]
-    assert "relay layer is not installed" in replies[0]
+    assert "relay layer is off" in replies[0]
     assert len(house.node.searches) == 1
 
 

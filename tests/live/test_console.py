@@ -198,7 +198,7 @@ def test_the_command_line_speaks_json_a_line_with_exit_codes(daemon: Daemon) -> 
     assert stuck.stderr.count("\n") == 1
     refused = daemon.cli("get", "1", "--anonymous", "strict")
     assert (refused.returncode, refused.stdout) == (78, "")
-    assert "relay layer is not installed" in refused.stderr
+    assert "relay layer is off" in refused.stderr
 
 
 def test_the_command_line_shows_tables_without_colours_in_a_pipe(daemon: Daemon) -> None:

@@ -81,9 +81,12 @@ def test_what_cannot_be_is_one_line_that_names_the_option(
     assert said.count("\n") == 1 and re.match(f"gnutella: .*{says}", said), said
 
 
-def test_the_relay_layer_is_refused_while_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_relay_layer_that_is_not_installed_is_one_readable_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GNUTELLA_ANONYMOUS_LAYER", "no_such_layer")
     with pytest.raises(SystemExit) as caught:
         makeService(parsed("--anonymous", "--dir", str(tmp_path / "node")))
     assert caught.value.code == 78
     assert capsys.readouterr().err.count("\n") == 1
-    assert not (tmp_path / "node").exists()
+    assert not (tmp_path / "node" / "state.db").exists()
