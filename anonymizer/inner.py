@@ -43,6 +43,7 @@ class FailReason(IntEnum):
     OVERLOAD = 2
     REFUSED = 3
     PROVIDER_GONE = 4
+    NO_GATEWAY = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class InnerBlock(Body):
 
 @dataclass(frozen=True, slots=True)
 class Fail(Body):
-    """No block for this key."""
+    """No block for this key; of a search, `routing` is its reply key, and of a token what `place_of` makes of it."""
 
     reason: FailReason
     routing: bytes
@@ -205,6 +206,11 @@ TYPES: Final[dict[int, type[Body]]] = {
     15: InnerBye,
 }
 _NUMBERS = {kind: number for number, kind in TYPES.items()}
+
+
+def place_of(token: bytes) -> bytes:
+    """A token where a routing key belongs."""
+    return token + bytes(ROUTING.low - len(token))
 
 
 def encode(body: Body, limit: int = LARGE_PLAIN - _LENGTH_SIZE) -> bytes:

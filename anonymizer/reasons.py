@@ -99,6 +99,23 @@ class Refusal(Enum):
     BAD_PROOF = "bad_proof", "cell", "a block is demanded that was not offered"
     OFFER_UNWANTED = "offer_unwanted", "cell", "an offer of a block that nobody asked for here"
 
+    # -- pivots --------------------------------------------------------------------------------------------------------
+    PIVOT_FULL = "pivot_full", "circuit", "a circuit to this pivot beyond those that it serves"
+    PIVOT_EDGE_FULL = "pivot_edge_full", "circuit", "a circuit to this pivot beyond those that one link may bring"
+    PIVOT_FLOODED = "pivot_flooded", "circuit", "more answers that wait for the other end than a pivot holds"
+    PIVOT_BUSY = "pivot_busy", "cell", "a key, block, search or meeting beyond those that a circuit has at a time"
+    KEY_ASKED_TWICE = "key_asked_twice", "cell", "a key that is being asked for already"
+    BLOCK_BROKEN = "block_broken", "circuit", "a block to be stored that is none"
+    HIT_LATE = "hit_late", "cell", "a hit for a search that is not, or not any more"
+    HIT_AGAIN = "hit_again", "cell", "a hit that came before"
+    ANCHORS_FULL = "anchors_full", "cell", "a token beyond those that a circuit, or the node, keeps"
+    ANCHOR_TAKEN = "anchor_taken", "cell", "a token that another circuit has"
+    ANCHOR_UNKNOWN = "anchor_unknown", "cell", "a token that nobody has here"
+    BLOCK_UNASKED = "block_unasked", "cell", "a block of a provider that nobody asked for, or not any more"
+    PROVIDER_SILENT = "provider_silent", "circuit", "a provider, or its pivot, that answers nothing for a minute"
+    GATEWAY_QUOTA = "gateway_quota", "cell", "a query of the plain overlay beyond those of an hour"
+    GATEWAY_HIT = "gateway_hit", "cell", "a hit of the plain overlay that cannot be told"
+
     costs: Cost
     meaning: str
 

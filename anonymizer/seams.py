@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Literal, Protocol
 
 from anonymizer.blocks import Outcome
+from anonymizer.inner import FailReason
 from anonymizer.wire import BlockType, CloseReason
 
 
@@ -76,3 +77,62 @@ class Blocks(Protocol):
         done: Callable[[Outcome], None],
     ) -> None:
         """Keep a block that was verified.  A fork of one that is held is merged, a newer record replaces."""
+
+
+class Bridges(Protocol):
+    """What only pivots may do with the stem: a circuit that is none of ours, so it needs no stem."""
+
+    def open_bridge(self, pivot_id: bytes, sealed: bytes, now: float) -> int | None:
+        """A circuit from here, greedily; heard of and said to by its number as those of `Circuits` are."""
+
+
+class Found(Protocol):
+    """What became of a fetch: one block, of a fork two records, or none and the reason."""
+
+    @property
+    def blocks(self) -> tuple[bytes, ...]: ...
+
+    @property
+    def reason(self) -> FailReason | None: ...
+
+
+class Routes(Protocol):
+    """The route, as a pivot uses it."""
+
+    def fetch(
+        self, type: BlockType, routing: bytes, done: Callable[[Found], None], now: float, second: bool = False
+    ) -> None:
+        """`done` is called once, now or later, with blocks that were verified."""
+
+    def store(
+        self,
+        type: BlockType,
+        routing: bytes,
+        block: bytes,
+        done: Callable[[int, float], None],
+        now: float,
+        second: bool = False,
+    ) -> None:
+        """`done` is called once with the number of copies and the time."""
+
+
+class Seeks(Protocol):
+    """The flood of searches, as a pivot uses it."""
+
+    def start(
+        self, query_id: bytes, reply_key: bytes, text: str, kinds: int, now: float, circuit: Hashable = None
+    ) -> bool:
+        """Flood this search in this node's name, for who sits at the other end of that circuit; False: not now."""
+
+
+class Gateway(Protocol):
+    """The plain overlay, as a pivot reaches it that has consented to ask it for others."""
+
+    def query(
+        self, text: str, urn: str | None, hit: Callable[[str, int, str, str, int, float], bool], now: float
+    ) -> bool:
+        """Ask an ordinary query in this node's own name: a fresh GUID, hops 0, whatever else its own queries have.
+
+        `hit` is called with name, size, URN, host and port of each result and the time; it returns False when no more are
+        wanted.  False: it cannot be asked now.
+        """
