@@ -90,3 +90,12 @@ class BadKey(AnonymityError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"no key of the relay layer: {why}", "see docs/explanation/relay-layer.md", os.EX_USAGE)
+
+
+class BadSearch(AnonymityError):
+    """A text that asks for nothing, or for more than a search may."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the search asks for nothing, or for more than 256 bytes", "give a few words of the name", os.EX_USAGE
+        )

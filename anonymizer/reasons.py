@@ -86,6 +86,7 @@ class Refusal(Enum):
     HITS_MANY = "hits_many", "cell", "more hits than one search takes"
     ANSWERS_MANY = "answers_many", "cell", "more files of ours that would answer than are answered with, or at a time"
     ANSWER_NO_PIVOT = "answer_no_pivot", "cell", "an answer of ours to a pivot that we know no key of"
+    ANSWER_NO_ANCHOR = "answer_no_anchor", "cell", "an answer of ours with a file that no pivot leads to just now"
     ANSWER_NO_ROUTE = "answer_no_route", "cell", "an answer of ours that no guard could take"
 
     # -- key requests --------------------------------------------------------------------------------------------------

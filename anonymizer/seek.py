@@ -18,6 +18,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from anonymizer.pacing import FAST_DELAY_S, Chance, exponential
+from anonymizer.rates import Bucket
 from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.terms import normal
 from anonymizer.timers import Timers
@@ -40,28 +41,6 @@ CIRCUIT_RATE: Final = 1.0
 CIRCUIT_BURST: Final = 1
 #: Circuits whose last search is remembered: all that a pivot has (design section 3.17).
 MAX_CIRCUITS: Final = 512
-
-
-@dataclass(slots=True)
-class Bucket:
-    """`rate` tokens a second, at most `burst` of them at a time; full at the beginning."""
-
-    rate: float
-    burst: float
-    _left: float = field(init=False)
-    _at: float = field(init=False, default=-math.inf)
-
-    def __post_init__(self) -> None:
-        self._left = self.burst
-
-    def take(self, now: float) -> bool:
-        """A token, if there is one."""
-        self._left = min(self.burst, self._left + self.rate * max(0.0, now - self._at))
-        self._at = max(now, self._at)
-        if self._left < 1:
-            return False
-        self._left -= 1
-        return True
 
 
 @dataclass(slots=True)
