@@ -16,6 +16,7 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     gossip edge_talk targets bans   parts of membership: descriptors, stem edges, whom to dial, whom not
     stem                  edges, coins and circuits from origin to pivot
     channel               the origin's end of circuits: pivots picked, lost circuits replaced
+    lanes transfer        several of them that do one transfer; files out and in
     chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text
     fec manifest files    redundancy; which blocks make a file; a file as blocks, both ways
     blocks store          what any node may know of a block; blocks on disk

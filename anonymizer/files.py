@@ -208,6 +208,14 @@ class FileReader:
         if len(pending.segment.routings) - len(pending.lost) < pending.segment.sources:
             raise DataNotFound("too many blocks of a segment are lost")
 
+    def place_of(self, routing: bytes) -> int | None:
+        """Which block of the file's data it is; None unless it is one, and asked for."""
+        pending, n = self._out.get(routing, (None, 0))
+        if pending is None or pending.level:
+            return None
+        kind, index = pending.place(n)
+        return index if kind == DATA else None
+
     def take(self) -> list[bytes]:
         """The data that is next in the file and complete; IntegrityFailure if the whole is not what it should be."""
         found: list[bytes] = []

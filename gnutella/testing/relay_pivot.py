@@ -51,6 +51,13 @@ class FarEnd:
     #: What it was told, in order.
     told: list[Body] = field(default_factory=list)
     hold_s: float = 0.0
+    #: What it was asked for and has not said: (time, number of keys) at each change.
+    outstanding: list[tuple[float, int]] = field(default_factory=list)
+    _asked: int = 0
+
+    def asked(self, change: int, now: float) -> None:
+        self._asked += change
+        self.outstanding.append((now, self._asked))
 
 
 class RelayPivots:
@@ -68,6 +75,7 @@ class RelayPivots:
         self.stored: list[StoreBlock] = []
         self.log: list[tuple[float, str, int]] = []
         self.circuits: dict[int, FarEnd] = {}
+        self.all_ends: list[FarEnd] = []
         self.pivots_used: list[bytes] = []
         self.closed: list[CloseReason] = []
         self.posts: list[tuple[bytes, bytes]] = []
@@ -125,6 +133,7 @@ class RelayPivots:
         number = self._number
         hold_s = sum(self.rng.expovariate(1 / self._hold_s) for _ in range(4)) if self._hold_s else 0.0
         self.circuits[number] = FarEnd(pivot_id, now, up_at=now, down_at=now, hold_s=hold_s)
+        self.all_ends.append(self.circuits[number])
         self.pivots_used.append(pivot_id)
         self.log.append((now, "open", number))
         if self.answers_seals:
@@ -221,9 +230,12 @@ class RelayPivots:
             return
         for said in self._answers(end, body):
             self.down(number, end.end.say(said), now)
+            if isinstance(body, FetchKeys):
+                self.timers.at(end.down_at, lambda when: end.asked(-1, when))
 
     def _answers(self, end: FarEnd, body: Body) -> list[Body]:
         if isinstance(body, FetchKeys):
+            end.asked(len(body.keys), self.now)
             return [said for key in body.keys for said in self._found(end, BlockType(key[0]), key[1:])]
         if isinstance(body, StoreBlock):
             return [self._store(end, body)]

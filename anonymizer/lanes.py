@@ -1,0 +1,417 @@
+"""Several own circuits that do one transfer's work: blocks asked for and blocks stored, each by a random one of them.
+
+A lane is a channel and what it has been told and has not answered.  What a lost lane owed goes back to the queue; what one
+pivot did not find another is asked for, once; what is not answered in time counts as not found.  A pivot that sends what
+nobody asked it for is left.  The number of outstanding blocks is the same constant for everybody: relays see it.
+
+Outstanding are at most WINDOW blocks on each lane, 2.1 MB, as much as a relay holds of one circuit at most.  With a second
+from a request to its block, which is what ten hops of 25 ms each way and a virtual stem come to, that is 2 MB/s a lane; see
+`transfer` for how many lanes there are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from anonymizer.channel import Channel, Channels, Picks
+from anonymizer.chk import routing_of
+from anonymizer.errors import AnonymityError, NoAnonymousRoute
+from anonymizer.fields import Body
+from anonymizer.inner import (
+    MAX_FETCH_KEYS,
+    Attach,
+    Dummy,
+    Fail,
+    FailReason,
+    FetchKeys,
+    InnerBlock,
+    InnerStored,
+    StoreBlock,
+)
+from anonymizer.pacing import exponential
+from anonymizer.timers import Timer
+from anonymizer.wire import BlockType
+
+#: Blocks that one lane has outstanding (design section 3.19).
+WINDOW: Final = 64
+#: Keys are asked for so many at a time while there are more: a small cell for each of them would be a twentieth of the traffic.
+BATCH: Final = 8
+#: A pivot that has no room gets half as many, down to this, and one more for each that it does.
+MIN_WINDOW: Final = 4
+#: Mean time for which such a pivot is told nothing more.
+OVERLOAD_MEAN_S: Final = 2.0
+#: A route takes at most 20 s (design section 3.18), a store 60 s; then the pivot has lost it.
+FETCH_FLOOR_S, FETCH_MEAN_S = 30.0, 15.0
+STORE_FLOOR_S, STORE_MEAN_S = 75.0, 15.0
+#: Pivots that are asked for a block before it counts as lost; those that shall store it; answers "no room" that are taken.
+MAX_MISSES: Final = 2
+MAX_STORE_MISSES: Final = 4
+MAX_OVERLOADS: Final = 20
+#: So many answers in a row that did not come mean that nothing will.
+MAX_STALLED: Final = 8
+#: Answers that were given up and may still come.
+_MAX_LATE: Final = 256
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One block to be fetched, or stored if it is here; `second` at its salted place."""
+
+    routing: bytes
+    block: bytes | None = None
+    second: bool = False
+    misses: int = 0
+    overloads: int = 0
+    #: Pivots (of lanes, by number) that had it and failed.
+    failed_at: set[int] = field(default_factory=set)
+    sent_at: float = 0.0
+    deadline: float = 0.0
+
+    @property
+    def max_misses(self) -> int:
+        return MAX_MISSES if self.block is None else MAX_STORE_MISSES
+
+
+class Owner(Protocol):
+    """Whose jobs they are."""
+
+    def done(self, job: Job, block: bytes, now: float) -> None:
+        """It was fetched (the bytes are those of its key), or stored (no bytes)."""
+
+    def gave_up(self, job: Job, reason: FailReason | None, now: float) -> None:
+        """Nobody who was asked could; None: they did not answer."""
+
+    def more(self, now: float) -> None:
+        """There is room for more jobs: see `Lanes.free`."""
+
+    def stopped(self, error: AnonymityError, now: float) -> None:
+        """No lane is left."""
+
+
+class Lane:
+    """One channel."""
+
+    __slots__ = ("channel", "cut_at", "late", "number", "out", "paused_until", "stalled", "timer", "window")
+
+    def __init__(self, number: int) -> None:
+        self.channel: Channel | None = None
+        self.number = number
+        self.timer: Timer | None = None
+        self.out: dict[bytes, Job] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Another pivot."""
+        self.window = WINDOW
+        self.cut_at = self.paused_until = 0.0
+        self.stalled = 0
+        self.late: deque[bytes] = deque(maxlen=_MAX_LATE)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def free(self, now: float) -> int:
+        """Jobs that it takes now."""
+        if self.channel is None or not self.channel.is_open or now < self.paused_until:
+            return 0
+        return self.window - len(self.out)
+
+
+class Lanes:
+    """See the module text; opened with the first jobs.  `anchors` are told to each pivot before anything else."""
+
+    def __init__(self, channels: Channels, owner: Owner, count: int, anchors: Iterable[Attach] = ()) -> None:
+        self._channels, self._owner = channels, owner
+        self._anchors = tuple(anchors)
+        self._queue: list[Job] = []
+        self._lanes: list[Lane] = []
+        self._by_channel: dict[Channel, Lane] = {}
+        self._numbers = 0
+        self._opening = Lane(-1)
+        self._count = count
+        self._is_turning = False
+        self._is_closed = False
+        self.picks = Picks()
+        #: Blocks that were not what was asked for, and what pivots answered.
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def free(self) -> int:
+        """Jobs that may be added; before the first lane is open, as many as fit into its seal."""
+        open_lanes = [lane for lane in self._lanes if lane.channel is not None and lane.channel.is_open]
+        if self._is_closed:
+            return 0
+        if not open_lanes:
+            return max(0, MAX_FETCH_KEYS - len(self._queue) - self.outstanding)
+        return max(0, sum(lane.window - len(lane.out) for lane in open_lanes) - len(self._queue))
+
+    @property
+    def outstanding(self) -> int:
+        return sum(len(lane.out) for lane in self._lanes)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._queue and not self.outstanding
+
+    def add(self, jobs: Iterable[Job], now: float) -> None:
+        """NoAnonymousRoute if they are the first and no lane can be opened."""
+        self._queue += jobs
+        if not self._lanes and self._queue and not self._is_closed:
+            self._grow(now)
+        self.pump(now)
+
+    def want(self, count: int, now: float) -> None:
+        """So many lanes, now if there are some."""
+        self._count = count
+        if self._lanes and not self._is_closed:
+            self._grow(now)
+
+    def _grow(self, now: float) -> None:
+        """As many lanes as there shall be and are pivots for; NoAnonymousRoute if there is none at all."""
+        while len(self._lanes) < self._count:
+            lane = Lane(self._numbers)
+            self._numbers += 1
+            self._lanes.append(lane)
+            try:
+                channel = self._open(lane, now)
+            except NoAnonymousRoute:
+                self._take_back(lane)
+                self._lanes.remove(lane)
+                if not self._lanes:
+                    raise
+                return
+            lane.channel = channel
+            self._by_channel[channel] = lane
+
+    def close(self, now: float) -> None:
+        """All circuits end, and the owner hears nothing more."""
+        self._is_closed = True
+        self._queue.clear()
+        for lane in self._lanes:
+            lane.out.clear()
+            lane.reset()
+            if lane.channel is not None:
+                lane.channel.close(now)
+
+    def _open(self, lane: Lane, now: float) -> Channel:
+        self._opening = lane
+        return self._channels.open(self, now, self.picks)
+
+    # -- sending ---------------------------------------------------------------------------------------------------------
+
+    def pump(self, now: float) -> None:
+        """Send what may be sent, ask the owner for more, until neither is possible."""
+        if self._is_turning:
+            return
+        self._is_turning = True
+        try:
+            while not self._is_closed:
+                before = len(self._queue)
+                while self._queue and self._send(now):
+                    pass
+                if self.free < (1 if self.is_idle else BATCH):
+                    return
+                sent, waiting = before - len(self._queue), len(self._queue)
+                self._owner.more(now)
+                if not sent and len(self._queue) == waiting:
+                    return
+        finally:
+            self._is_turning = False
+
+    def _send(self, now: float) -> bool:
+        """Tell a random lane something; False: none takes any of it."""
+        wanted = min(BATCH, len(self._queue))
+        lanes = [lane for lane in self._lanes if lane.free(now) >= min(wanted, max(1, lane.window // 2))]
+        while lanes:
+            lane = lanes.pop(self._channels.chance.randrange(len(lanes)))
+            if self._send_by(lane, now):
+                return True
+        return False
+
+    def _send_by(self, lane: Lane, now: float) -> bool:
+        assert lane.channel is not None
+        room = lane.channel.room
+        job = self._pop(lane, lambda job: job.block is None or room > 0)
+        if job is None:
+            return False
+        if job.block is not None:
+            self._put_out(lane, job, now)
+            lane.channel.say(StoreBlock(BlockType.CHK, job.block, job.second), now)
+            return True
+        jobs = [job]
+        self._put_out(lane, job, now)
+        while len(jobs) < min(MAX_FETCH_KEYS, BATCH) and lane.free(now) > 0:
+            if (another := self._pop(lane, lambda job: job.block is None)) is None:
+                break
+            self._put_out(lane, another, now)
+            jobs.append(another)
+        lane.channel.say(_keys(jobs), now)
+        return True
+
+    def _pop(self, lane: Lane, suits: Callable[[Job], bool]) -> Job | None:
+        """A random one of the queue that this lane may have."""
+        queue = self._queue
+        start = self._channels.chance.randrange(len(queue)) if queue else 0
+        for step in range(len(queue)):
+            at = (start + step) % len(queue)
+            job = queue[at]
+            if suits(job) and job.routing not in lane.out and not self._shuns(lane, job):
+                queue[at] = queue[-1]
+                queue.pop()
+                return job
+        return None
+
+    def _shuns(self, lane: Lane, job: Job) -> bool:
+        """Whether the lane failed at it and another one has not."""
+        return lane.number in job.failed_at and any(other.number not in job.failed_at for other in self._lanes)
+
+    def _put_out(self, lane: Lane, job: Job, now: float) -> None:
+        chance = self._channels.chance
+        floor, mean = (FETCH_FLOOR_S, FETCH_MEAN_S) if job.block is None else (STORE_FLOOR_S, STORE_MEAN_S)
+        job.sent_at, job.deadline = now, now + floor + exponential(chance, mean)
+        lane.out[job.routing] = job
+        if lane.timer is None:
+            self._watch(lane)
+
+    # -- Asker -----------------------------------------------------------------------------------------------------------
+
+    def first(self, channel: Channel, now: float) -> Body:
+        lane = self._by_channel.get(channel, self._opening)
+        # Of a try that found no guard.
+        self._queue += lane.out.values()
+        lane.out.clear()
+        if self._anchors:
+            return self._anchors[0]
+        jobs: list[Job] = []
+        while len(jobs) < MAX_FETCH_KEYS and (job := self._pop(lane, lambda job: job.block is None)) is not None:
+            jobs.append(job)
+            self._put_out(lane, job, now)
+        return _keys(jobs) if jobs else Dummy()
+
+    def opened(self, channel: Channel, now: float) -> None:
+        for anchor in self._anchors[1:]:
+            channel.say(anchor, now)
+        self.pump(now)
+
+    def heard(self, channel: Channel, body: Body, now: float) -> None:
+        lane = self._by_channel[channel]
+        if isinstance(body, InnerBlock) and not isinstance(body, StoreBlock):
+            self._heard_block(lane, body, now)
+        elif isinstance(body, Fail):
+            self._heard_fail(lane, body.routing, body.reason, now)
+        elif isinstance(body, InnerStored):
+            self._heard_stored(lane, body, now)
+        self.pump(now)
+
+    def lost(self, channel: Channel, now: float) -> None:
+        lane = self._by_channel[channel]
+        self.counts["lost circuits"] += 1
+        self._take_back(lane)
+        lane.number, self._numbers = self._numbers, self._numbers + 1
+        self.pump(now)
+
+    def failed(self, channel: Channel, error: AnonymityError, now: float) -> None:
+        lane = self._by_channel.pop(channel)
+        self._take_back(lane)
+        self._lanes.remove(lane)
+        if not self._lanes:
+            self.close(now)
+            self._owner.stopped(error, now)
+        else:
+            self.pump(now)
+
+    def has_room(self, channel: Channel, now: float) -> None:
+        self.pump(now)
+
+    # -- answers ---------------------------------------------------------------------------------------------------------
+
+    def _heard_block(self, lane: Lane, body: InnerBlock, now: float) -> None:
+        routing = routing_of(body.block)
+        job = lane.out.get(routing)
+        if job is not None and job.block is None and body.type is BlockType.CHK:
+            self._answered(lane, job)
+            self._owner.done(job, body.block, now)
+        elif routing in lane.late:
+            self.counts["late"] += 1
+        else:
+            self.counts["wrong blocks"] += 1
+            assert lane.channel is not None
+            lane.channel.distrust(now)
+
+    def _heard_stored(self, lane: Lane, body: InnerStored, now: float) -> None:
+        job = lane.out.get(body.routing)
+        if job is None or job.block is None:
+            return
+        if body.copies == 0:
+            self._heard_fail(lane, body.routing, FailReason.NO_ROUTE, now)
+            return
+        self._answered(lane, job)
+        self._owner.done(job, b"", now)
+
+    def _answered(self, lane: Lane, job: Job) -> None:
+        del lane.out[job.routing]
+        lane.stalled = 0
+        lane.window = min(WINDOW, lane.window + 1)
+
+    def _heard_fail(self, lane: Lane, routing: bytes, reason: FailReason, now: float) -> None:
+        job = lane.out.pop(routing, None)
+        if job is None:
+            return
+        lane.stalled = 0
+        self.counts[reason.name.lower()] += 1
+        if reason is FailReason.OVERLOAD and job.overloads < MAX_OVERLOADS:
+            job.overloads += 1
+            self._queue.append(job)
+            if job.sent_at >= lane.cut_at:
+                lane.window = max(MIN_WINDOW, lane.window // 2)
+                lane.cut_at = now
+                lane.paused_until = now + exponential(self._channels.chance, OVERLOAD_MEAN_S)
+                self._channels.timers.at(lane.paused_until, self.pump)
+            return
+        self._missed(lane, job, reason, now)
+
+    def _missed(self, lane: Lane, job: Job, reason: FailReason | None, now: float) -> None:
+        job.misses += 1
+        job.failed_at.add(lane.number)
+        untried = any(other.number not in job.failed_at for other in self._lanes)
+        if job.misses < job.max_misses and (untried or job.block is not None or reason is None):
+            self._queue.append(job)
+        else:
+            self._owner.gave_up(job, reason, now)
+
+    def _take_back(self, lane: Lane) -> None:
+        self._queue += lane.out.values()
+        lane.out.clear()
+        lane.reset()
+
+    # -- what does not come ----------------------------------------------------------------------------------------------
+
+    def _watch(self, lane: Lane) -> None:
+        if lane.out:
+            when = min(job.deadline for job in lane.out.values())
+            lane.timer = self._channels.timers.at(when, lambda now: self._look(lane, now))
+
+    def _look(self, lane: Lane, now: float) -> None:
+        lane.timer = None
+        for job in [job for job in lane.out.values() if job.deadline <= now]:
+            if lane.out.get(job.routing) is not job:
+                continue
+            del lane.out[job.routing]
+            lane.late.append(job.routing)
+            lane.stalled += 1
+            self.counts["unanswered"] += 1
+            self._missed(lane, job, None, now)
+        if self._is_closed:
+            return
+        if lane.stalled >= MAX_STALLED and lane.channel is not None and lane.channel.is_open:
+            lane.channel.distrust(now)
+        elif lane.timer is None:
+            self._watch(lane)
+        self.pump(now)
+
+
+def _keys(jobs: list[Job]) -> FetchKeys:
+    return FetchKeys(tuple(bytes((BlockType.CHK,)) + job.routing for job in jobs))
