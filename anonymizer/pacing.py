@@ -111,3 +111,11 @@ class FairQueue(Generic[T]):
                 self._turns.popleft()
             return item
         return None
+
+    def drop(self, flow: Hashable) -> list[T]:
+        """Take out what a flow has, in its order."""
+        if flow not in self._flows:
+            return []
+        del self._credit[flow]
+        self._turns.remove(flow)
+        return [item for _, item in self._flows.pop(flow)]

@@ -23,7 +23,7 @@ class Circuits(Protocol):
         """End it; nothing happens if it has ended."""
 
     def room(self, number: int) -> int:
-        """Large cells that its window still takes."""
+        """Large cells that its window still takes; 0 if it has ended."""
 
     def post(self, pivot_id: bytes, sealed: bytes, now: float) -> bool:
         """A one-shot seal, by the guard; False if there is none."""
@@ -136,3 +136,5 @@ class Gateway(Protocol):
         `hit` is called with name, size, URN, host and port of each result and the time; it returns False when no more are
         wanted.  False: it cannot be asked now.
         """
+
+

@@ -1,9 +1,9 @@
 """Stems: how a circuit gets from its origin to its pivot without anything on its way that counts.
 
-Each edge on which circuits come has one edge on which they go on, and one coin that says whether their stem ends here; both are
-drawn once and stay while the edges do, so a thousand circuits tell no more than one.  Own circuits are treated as if they had
-come in by an edge of their own that always goes on, to the guard.  Where a stem ends the circuit goes on greedily, over any
-link, towards the pivot.  Relays know an edge and a channel for each side of a circuit, and draw new channels themselves.
+Each edge on which circuits come has one edge on which they go on, and one coin that says whether their stem ends here
+(anonymizer.edges), so a thousand circuits tell no more than one.  Own circuits are treated as if they had come in by an edge of
+their own that always goes on, to the guard.  Where a stem ends the circuit goes on greedily, over any link, towards the pivot.
+Relays know an edge and a channel for each side of a circuit, and draw new channels themselves.
 
 Pure: what is to be sent waits in here until `due`.  `enqueue_from` is the only way onto an edge, for own cells and others'.
 """
@@ -11,61 +11,59 @@ Pure: what is to be sent waits in here until `due`.  `enqueue_from` is the only 
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
-from typing import Final, TypeAlias
+from dataclasses import dataclass
+from typing import Final
 
 from anonymizer.cells import Cell, Command
+from anonymizer.circuits import Circuits, NodeId, Port, Way
+from anonymizer.credit import LARGE_COST, cost_of
 from anonymizer.descr import location_of
-from anonymizer.pacing import END_CHANCE, MAX_ROUND_TRIPS, Chance, FairQueue, Pace, VirtualStem, exponential
+from anonymizer.edges import MAX_ACCEPTED, MAX_INITIATED, Edges
+from anonymizer.guards import Guards
+from anonymizer.outbox import NO_LIMIT, Other, Outbox
+from anonymizer.pacing import MAX_ROUND_TRIPS, Chance, Pace, VirtualStem
+from anonymizer.seen import Seen
 from anonymizer.reasons import Refusal, Refusals, Violation
-from anonymizer.wire import BRIDGE_BUDGET, Ciphertext, Close, CloseReason, Open, Phase, cell_of, parse
+from anonymizer.wire import (
+    BRIDGE_BUDGET,
+    AnyBody,
+    Ciphertext,
+    Close,
+    CloseReason,
+    Credit,
+    Open,
+    Phase,
+    Post,
+    cell_of,
+    parse,
+)
+from gnutella.errors import LocalMisuse
 
-#: Stem edges of each kind, and what share of the mappings an accepted one gets beside one of our own choice.
-MAX_INITIATED: Final = 2
-MAX_ACCEPTED: Final = 2
-ACCEPTED_WEIGHT: Final = 0.1
-MAX_CIRCUITS_OF_LINK: Final = 256
-MAX_CIRCUITS: Final = 4_096
-#: Bytes that wait here: in all, and of one direction of a circuit (a window of 64 large cells); beyond it the circuit ends.
+#: Bytes that wait here: in all, and of one direction of a circuit (a window of 64 large cells).
 MAX_HELD: Final = 64 << 20
 MAX_HELD_OF_CIRCUIT: Final = 2_200_000
-#: A circuit without cells ends after this and an exponential rest of the same mean; every circuit after an hour.
-IDLE_S: Final = 60.0
-MAX_AGE_S: Final = 3_600.0
+#: Bytes of one link that wait here, of posts that came by it and of each kind of cells that are no circuit's.
+MAX_POSTS: Final = 1 << 20
+MAX_OTHERS: Final = 8 << 20
+#: Commands that belong to `receive`.
+COMMANDS: Final = frozenset((Command.OPEN, Command.CELL, Command.CLOSE, Command.CREDIT, Command.POST))
 
-NodeId: TypeAlias = bytes
-#: Where cells of a circuit come in: a link, or None for this node itself (as origin or as pivot); and the channel there.
-Port: TypeAlias = tuple[NodeId | None, int]
+__all__ = ["COMMANDS", "MAX_ACCEPTED", "MAX_HELD", "MAX_INITIATED", "NodeId", "Port", "Stem"]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Link:
     """A link; `is_client` is the TLS role, which decides whether the channels that we open on it are odd."""
 
     is_client: bool
-    is_edge: bool = False
-    is_initiated: bool = False
-    circuits: int = 0
-    queue: FairQueue[tuple[Port, Cell]] = field(default_factory=FairQueue)
-
-
-@dataclass(slots=True)
-class Route:
-    """Where one side of a circuit goes on to, and how its cells are paced on that way."""
-
-    to: Port
-    pace: Pace
-    opened_at: float
-    idle_s: float
-    used_at: float
-    held: int = 0
+    location: float
 
 
 class Stem:
-    """One node's stems.  `heard` and `ended` are told of own circuits, `arrived` of those to this node as a pivot.
+    """One node's stems: `seams.Circuits` for its own requests, `seams.Bridges` for its pivot, `seams.Edges` for membership.
 
-    The pivot's side uses the same calls: a circuit that arrived is said to, and closed, by its number.
+    `heard`, `ended` and `has_room` are told of circuits that begin or end here, by their number; `arrived` of those to this
+    node as a pivot (False: it does not want it), `posted` of posts to it.
     """
 
     def __init__(
@@ -75,296 +73,425 @@ class Stem:
         *,
         heard: Callable[[int, bytes, float], None],
         ended: Callable[[int, CloseReason, float], None],
-        arrived: Callable[[int, bytes, float], bool],
+        arrived: Callable[[int, bytes, NodeId, float], bool],
+        posted: Callable[[bytes, float], None],
+        has_room: Callable[[int, float], None],
     ) -> None:
         self._own_id, self._chance = own_id, chance
         self._heard, self._ended, self._arrived = heard, ended, arrived
-        self._links: dict[NodeId, Link] = {}
-        self._next: dict[NodeId | None, NodeId] = {}
-        self._ends: dict[NodeId, bool] = {}
-        self._routes: dict[Port, Route] = {}
-        self._virtual: dict[int, VirtualStem] = {}
-        self._waiting: list[tuple[float, int, NodeId, Port, Cell]] = []
-        self._count = 0
-        #: Bytes that wait, for their time or their turn.
-        self.held = 0
-        self._round_trips: list[float] = []
+        self._posted, self._told_room = posted, has_room
+        #: Kept on disk by whoever drives the node, and filled from the nodes that may be picked.
+        self.guards = Guards(chance)
         self.refusals = Refusals()
+        self._edges = Edges(chance, self.guards)
+        self._links: dict[NodeId, Link] = {}
+        self._circuits = Circuits(chance)
+        self._outbox = Outbox(self._gone)
+        self._seen = Seen()
+        #: Numbers of circuits that begin or end here, for whom it is an own one the stem that they imitate.
+        self._here: dict[int, VirtualStem | None] = {}
+        self._withheld: list[Way] = []
+        self._round_trips: list[float] = []
 
     # -- links and edges -------------------------------------------------------------------------------------------------
 
     def link_up(self, node: NodeId, is_client: bool) -> None:
-        self._links[node] = Link(is_client)
+        """There is a link.  If the node was an edge until lately, it is the same edge as before."""
+        self._links[node] = Link(is_client, location_of(node))
+        self._outbox.link_up(node)
+        self._edges.link_up(node)
+
+    def link_down(self, node: NodeId, now: float) -> None:
+        """The link is gone and its circuits end."""
+        for port in self._circuits.of_link(node):
+            self._end(port, CloseReason.NOROUTE, now)
+        self._outbox.link_down(node)
+        del self._links[node]
+        self._edges.link_down(node, now)
 
     def make_edge(self, node: NodeId, is_initiated: bool) -> bool:
-        """The link becomes a stem edge; False: it is one, or there are as many of that kind as may be."""
-        link = self._links[node]
-        if link.is_edge or not self.has_room(is_initiated):
-            return False
-        link.is_edge, link.is_initiated = True, is_initiated
-        return True
+        """The open link becomes a stem edge; False: it is one of the other kind, or there are as many as may be."""
+        return node in self._links and self._edges.make(node, is_initiated)
+
+    def drop_edge(self, node: NodeId, now: float) -> None:
+        """It is none any more, what was drawn for it is forgotten, and circuits that came or went by it end."""
+        if self._edges.kind(node) is not None:
+            for port in self._circuits.of_link(node):
+                self._end_both(port, CloseReason.NOROUTE, now)
+        self._edges.drop(node, now)
 
     def has_room(self, is_initiated: bool) -> bool:
         """Whether another stem edge of that kind may be made."""
-        count = sum(link.is_edge and link.is_initiated is is_initiated for link in self._links.values())
-        return count < (MAX_INITIATED if is_initiated else MAX_ACCEPTED)
+        return self._edges.has_room(is_initiated)
 
     def is_edge(self, node: NodeId) -> bool:
-        return self._links[node].is_edge
+        """Whether there is a link to it, which is a stem edge."""
+        return node in self._edges
 
-    def link_down(self, node: NodeId, now: float) -> None:
-        """The link is gone, its circuits end, and mappings that led there are drawn again when needed."""
-        for port in [port for port in self._routes if port[0] == node]:
-            self._end(port, CloseReason.NOROUTE, now)
-        queue = self._links.pop(node).queue
-        while (item := queue.take()) is not None:
-            self.held -= item[1].size
-        self._ends.pop(node, None)
-        self._next = {came: goes for came, goes in self._next.items() if node not in (came, goes)}
-        self.held -= sum(entry[4].size for entry in self._waiting if entry[2] == node)
-        self._waiting = sorted(entry for entry in self._waiting if entry[2] != node)
+    def next_edge(self, came: NodeId) -> NodeId | None:
+        """Where circuits go on that come by that edge."""
+        return self._edges.next(came)
+
+    def ends_stem(self, came: NodeId) -> bool:
+        """The coin of that edge."""
+        return self._edges.ends_stem(came)
+
+    def guard(self, now: float) -> NodeId | None:
+        """Where own circuits begin; None: nowhere, for now."""
+        return self._edges.guard(now)
 
     def round_trip(self, seconds: float) -> None:
         """A ping of an own link took so long; virtual stems are made of these."""
         self._round_trips.append(seconds)
         del self._round_trips[:-MAX_ROUND_TRIPS]
 
-    def next_edge(self, came: NodeId | None) -> NodeId | None:
-        """Where circuits go on that come in there (None: own ones): drawn once for the life of both edges."""
-        if came not in self._next:
-            edges = [(node, link) for node, link in self._links.items() if link.is_edge and node != came]
-            if came is None:
-                # The guard: the first of our own choice, and nothing else will do.
-                edges = [(node, link) for node, link in edges if link.is_initiated][:1]
-            if not edges:
-                return None
-            weights = [1.0 if link.is_initiated else ACCEPTED_WEIGHT for _, link in edges]
-            mark = self._chance.random() * sum(weights)
-            for (node, _), weight in zip(edges, weights, strict=True):
-                self._next[came] = node
-                mark -= weight
-                if mark < 0:
-                    break
-        return self._next[came]
+    def hold(self) -> float:
+        """Seconds by which a reaction that is no circuit's cell should be later, for it to seem that of somebody behind us."""
+        return VirtualStem(self._chance, self._round_trips, False).hold(self._chance)
 
-    def ends_stem(self, came: NodeId) -> bool:
-        """The coin of that edge."""
-        if came not in self._ends:
-            self._ends[came] = self._chance.random() < END_CHANCE
-        return self._ends[came]
+    # -- circuits that begin or end here ---------------------------------------------------------------------------------
 
-    # -- own circuits ----------------------------------------------------------------------------------------------------
-
-    def open(self, pivot_id: NodeId, sealed: bytes, now: float, *, is_slow: bool = False) -> int | None:
-        """A circuit of our own; its number, or None if there is no guard or no room.  Never to ourselves."""
+    def open(self, pivot_id: NodeId, sealed: bytes, now: float) -> int | None:
+        """A circuit of our own; its number, or None if there is no guard, it is the pivot, or there is no room."""
         if pivot_id == self._own_id:
             raise Violation(Refusal.OWN_PIVOT)
-        guard = self.next_edge(None)
+        guard = self.guard(now)
         if guard is None or pivot_id == guard:
             return None
-        number = self._number()
-        body = Open(Phase.STEM, pivot_id, 0, sealed)
-        if not self._lay((None, number), guard, body, is_slow, now):
+        stem = VirtualStem(self._chance, self._round_trips, False)
+        return self._open(guard, Open(Phase.STEM, pivot_id, 0, sealed), stem, now)
+
+    def open_bridge(self, pivot_id: NodeId, sealed: bytes, now: float) -> int | None:
+        """A pivot's circuit to another, greedily from here; None: nobody is nearer to that one, or there is no room."""
+        goes = None if pivot_id == self._own_id else self._nearer(None, pivot_id)
+        if goes is None:
             return None
-        self._virtual[number] = VirtualStem(self._chance, self._round_trips, is_slow)
+        return self._open(goes, Open(Phase.BRIDGE, pivot_id, BRIDGE_BUDGET, sealed), None, now)
+
+    def _open(self, node: NodeId, body: Open, virtual: VirtualStem | None, now: float) -> int | None:
+        number = self._number()
+        if not self._lay((None, number), node, body, False, now):
+            return None
+        self._here[number] = virtual
         return number
 
     def say(self, number: int, data: bytes, now: float) -> None:
         """A cell of a circuit that begins or ends here; the origin's leaves as late as if it came from further away."""
-        virtual = self._virtual.get(number)
-        came = now if virtual is None else now + virtual.hold(self._chance)
-        self.enqueue_from((None, number), Ciphertext(data), came)
+        if number in self._here:
+            self.enqueue_from((None, number), Ciphertext(data), self._held(number, now))
+
+    def room(self, number: int) -> int:
+        """Large cells that may be said before the window is full; what is said beyond it waits here, within bounds."""
+        way = self._circuits.get((None, number))
+        return _room(way) if way is not None and number in self._here else 0
 
     def close(self, number: int, reason: CloseReason, now: float) -> None:
-        """End a circuit that begins or ends here."""
-        if (None, number) in self._routes:
-            virtual = self._virtual.get(number)
-            self.enqueue_from(
-                (None, number), Close(reason), now if virtual is None else now + virtual.hold(self._chance)
-            )
-            self._forget((None, number))
+        """End a circuit that begins or ends here; nothing happens if it has ended.  Nothing more is heard of it."""
+        if number not in self._here:
+            return
+        when = self._held(number, now)
+        del self._here[number]
+        port: Port = (None, number)
+        if when == now:
+            self._end(port, reason, now)
+        else:
+            # Until the close would have come from further away, cells are taken as if there were somebody to take them.
+            self._outbox.call_at(when, lambda later: self._end(port, reason, later))
 
-    # -- cells -----------------------------------------------------------------------------------------------------------
+    def post(self, pivot_id: NodeId, sealed: bytes, now: float) -> bool:
+        """A one-shot seal of our own, by the guard; False: there is none, or it is the pivot."""
+        if pivot_id == self._own_id:
+            raise Violation(Refusal.OWN_PIVOT)
+        guard = self.guard(now)
+        if guard is None or guard == pivot_id:
+            return False
+        return self._post(guard, None, Post(Phase.STEM, pivot_id, 0, sealed), False, now)
+
+    def _held(self, number: int, now: float) -> float:
+        virtual = self._here[number]
+        return now if virtual is None else now + virtual.hold(self._chance)
+
+    def _number(self) -> int:
+        return self._chance.getrandbits(62)
+
+    # -- cells that come -------------------------------------------------------------------------------------------------
 
     def receive(self, node: NodeId, cell: Cell, now: float) -> None:
-        """A cell of a circuit came in.  Violation: the link has to be closed."""
+        """A cell of a circuit, or a post, came in.  Violation: the link has to be closed."""
         body, port = parse(cell), (node, cell.channel)
-        if isinstance(body, Open):
+        if isinstance(body, Post):
+            self._relay_post(node, body, cell.is_slow, now)
+        elif isinstance(body, Open):
             if (cell.channel & 1) == self._links[node].is_client:
                 raise Violation(Refusal.WRONG_CHANNEL, "a channel of ours")
             self._opened(port, body, cell.is_slow, now)
-        elif (route := self._routes.get(port)) is None:
+        elif (way := self._circuits.get(port)) is None:
             # It was closed while this was under way.
             self.refusals.count(Refusal.NO_CIRCUIT)
         elif isinstance(body, Close):
-            self._pass_on(port, route, body, now)
-            self._forget(port)
-        elif isinstance(body, Ciphertext):
-            route.used_at = now
-            self._pass_on(port, route, body, now)
+            self._end(port, body.reason, now)
+        elif isinstance(body, Ciphertext | Credit):
+            try:
+                if isinstance(body, Credit):
+                    self._credited(way, body.cells, now)
+                else:
+                    self._came(way, body, cost_of(cell), now)
+            except Violation as violation:
+                self.refusals.count(violation.reason)
+                self._end_both(port, CloseReason.BAD, now)
 
-    def _pass_on(self, port: Port, route: Route, body: Ciphertext | Close, now: float) -> None:
-        node, number = route.to
+    def _came(self, way: Way, body: Ciphertext, cost: int, now: float) -> None:
+        way.receiving.take(cost)
+        way.used_at = now
+        node, number = way.to
         if node is not None:
-            self.enqueue_from(port, body, now)
-        elif isinstance(body, Close):
-            self._ended(number, body.reason, now)
-        else:
+            self.enqueue_from(way.came, body, now)
+            return
+        self._outbox.taken_later(way.pace.leave(self._chance, now), way, cost)
+        if number in self._here:
             self._heard(number, body.data, now)
 
-    def _opened(self, port: Port, body: Open, is_slow: bool, now: float) -> None:
-        node = port[0]
+    def _credited(self, way: Way, units: int, now: float) -> None:
+        """The neighbour at `way.came` takes more of what goes the other way."""
+        back = self._circuits.back(way)
+        if back is None:
+            return
+        before = _room(back)
+        back.sending.granted(units)
+        self._outbox.opened(back)
+        number = back.came[1]
+        if back.came[0] is None and before == 0 and _room(back) > 0 and number in self._here:
+            self._told_room(number, now)
+
+    def _gone(self, way: Way, cost: int) -> None:
+        """What came by the way has left; now and then the neighbour hears that it may send more."""
+        if way.is_closed or way.came[0] is None or not way.receiving.gone(cost):
+            return
+        if self._outbox.held > MAX_HELD // 2:
+            self._withheld.append(way)
+        else:
+            self._grant(way)
+
+    def _grant(self, way: Way) -> None:
+        node, channel = way.came
         assert node is not None
-        if port in self._routes:
+        self._outbox.now(node, way.to, cell_of(Credit(way.receiving.grant()), channel))
+
+    def _opened(self, port: tuple[NodeId, int], body: Open, is_slow: bool, now: float) -> None:
+        node = port[0]
+        if port in self._circuits:
             raise Violation(Refusal.WRONG_CHANNEL, "a channel in use")
         if body.pivot_id == self._own_id:
             number = self._number()
-            if self._connect(port, (None, number), is_slow, now) and not self._arrived(number, body.sealed, now):
+            if not self._connect(port, (None, number), is_slow, now):
+                self._refuse(port, CloseReason.OVERLOAD, now)
+                return
+            self._here[number] = None
+            if not self._arrived(number, body.sealed, node, now):
                 self.close(number, CloseReason.REFUSED, now)
             return
-        phase, budget = body.phase, body.budget
-        goes = self.next_edge(node) if phase is Phase.STEM and self._links[node].is_edge else None
-        if phase is Phase.STEM and goes is None:
-            self._refuse(port, CloseReason.REFUSED, now)
-            return
-        if phase is Phase.STEM and self.ends_stem(node):
-            phase, budget = Phase.BRIDGE, BRIDGE_BUDGET + 1
-        if phase is Phase.BRIDGE:
-            goes, budget = self._nearer(node, body.pivot_id), budget - 1
-        if goes is None or (phase is Phase.BRIDGE and budget == 0):
-            self._refuse(port, CloseReason.NOROUTE if goes is None else CloseReason.TTL, now)
+        before = self._seen.count(node, body.sealed, now) if body.phase is Phase.STEM else 0
+        goes, phase, budget = self._onward(node, body, before)
+        if goes is None:
+            reason = Refusal.OPEN_REPEATED if before > 1 else Refusal.NO_EDGE
+            if phase is Phase.STEM:
+                self.refusals.count(reason)
+            self._refuse(port, CloseReason.REFUSED if phase is Phase.STEM else CloseReason.NOROUTE, now)
+        elif phase is Phase.BRIDGE and budget == 0:
+            self._refuse(port, CloseReason.TTL, now)
         elif not self._lay(port, goes, Open(phase, body.pivot_id, budget, body.sealed), is_slow, now):
             self._refuse(port, CloseReason.OVERLOAD, now)
 
-    def _nearer(self, came: NodeId, pivot_id: NodeId) -> NodeId | None:
+    def _onward(self, came: NodeId, body: Open | Post, before: int) -> tuple[NodeId | None, Phase, int]:
+        """Where an opening or a post that came goes on, in which phase and with which budget.
+
+        None with STEM: it may not come this way.  None with BRIDGE, or a budget of 0: it got stuck.
+        """
+        phase, budget = body.phase, body.budget
+        if phase is Phase.STEM:
+            if came not in self._edges or before > 1:
+                return None, phase, 0
+            if not before and not self._edges.ends_stem(came):
+                goes = self._edges.next(came)
+                return goes, Phase.BRIDGE if goes is None else phase, 0
+            budget = BRIDGE_BUDGET + 1
+        return self._nearer(came, body.pivot_id), Phase.BRIDGE, budget - 1
+
+    def _nearer(self, came: NodeId | None, pivot_id: NodeId) -> NodeId | None:
         """The neighbour nearest to the pivot, if it is nearer than this node; the pivot itself, if it is one."""
         if pivot_id in self._links:
             return None if pivot_id == came else pivot_id
         goal = location_of(pivot_id)
 
-        def distance(node: NodeId) -> float:
-            apart = abs(location_of(node) - goal)
+        def distance(location: float) -> float:
+            apart = abs(location - goal)
             return min(apart, 1 - apart)
 
-        best = min((node for node in self._links if node != came), key=distance, default=None)
-        return best if best is not None and distance(best) < distance(self._own_id) else None
+        links = [(distance(link.location), node) for node, link in self._links.items() if node != came]
+        best = min(links, default=None)
+        return best[1] if best is not None and best[0] < distance(location_of(self._own_id)) else None
+
+    # -- posts -----------------------------------------------------------------------------------------------------------
+
+    def _relay_post(self, came: NodeId, body: Post, is_slow: bool, now: float) -> None:
+        if body.pivot_id == self._own_id:
+            if self._seen.count(b"", body.sealed, now):
+                self.refusals.count(Refusal.POST_REPEATED)
+            else:
+                self._posted(body.sealed, now)
+            return
+        before = self._seen.count(came, body.sealed, now)
+        goes, phase, budget = self._onward(came, body, before)
+        if before > (body.phase is Phase.STEM):
+            self.refusals.count(Refusal.POST_REPEATED)
+        elif goes is None or (phase is Phase.BRIDGE and budget == 0):
+            self.refusals.count(Refusal.POST_STRANDED)
+        else:
+            self._post(goes, came, Post(phase, body.pivot_id, budget, body.sealed), is_slow, now)
+
+    def _post(self, node: NodeId, came: NodeId | None, body: Post, is_slow: bool, now: float) -> bool:
+        cell = cell_of(body, is_slow=is_slow)
+        flow = Other("post", came)
+        if self._outbox.waits_of(flow) + cell.size > MAX_POSTS or self._outbox.held + cell.size > MAX_HELD:
+            self.refusals.count(Refusal.POSTS_FULL)
+            return False
+        self._outbox.later(Pace(is_slow).leave(self._chance, now), node, flow, cell)
+        return True
 
     # -- circuits --------------------------------------------------------------------------------------------------------
 
-    def _number(self) -> int:
-        return self._chance.getrandbits(62)
-
     def _lay(self, port: Port, node: NodeId, body: Open, is_slow: bool, now: float) -> bool:
         """Let the circuit of `port` go on to `node`, on a new channel of ours."""
-        link = self._links[node]
-        channel = 0
-        while channel < 2 or (node, channel) in self._routes:
-            channel = self._chance.getrandbits(32) & ~1 | link.is_client
+        channel = self._circuits.free_channel(node, self._links[node].is_client)
         if not self._connect(port, (node, channel), is_slow, now):
             return False
         self.enqueue_from(port, body, now, is_slow=is_slow)
         return True
 
     def _connect(self, one: Port, other: Port, is_slow: bool, now: float) -> bool:
-        links = [self._links[node] for node, _ in (one, other) if node is not None]
-        full = any(link.circuits >= MAX_CIRCUITS_OF_LINK for link in links)
-        if full or len(self._routes) >= 2 * MAX_CIRCUITS:
-            self.refusals.count(Refusal.CIRCUITS_FULL)
-            return False
-        idle_s = IDLE_S + exponential(self._chance, IDLE_S)
-        for port, to in ((one, other), (other, one)):
-            self._routes[port] = Route(to, Pace(is_slow), now, idle_s, now)
-        for link in links:
-            link.circuits += 1
-        return True
-
-    def _forget(self, port: Port) -> None:
-        to = self._routes.pop(port).to
-        del self._routes[to]
-        for node, number in (port, to):
-            if node is None:
-                self._virtual.pop(number, None)
-            else:
-                self._links[node].circuits -= 1
+        if self._circuits.connect(one, other, is_slow, now):
+            return True
+        self.refusals.count(Refusal.CIRCUITS_FULL)
+        return False
 
     def _end(self, port: Port, reason: CloseReason, now: float) -> None:
-        """The circuit ends, and the side that `port` leads to hears of it."""
-        route = self._routes.get(port)
-        if route is not None:
-            self._pass_on(port, route, Close(reason), now)
-            self._forget(port)
+        """The circuit ends, and the side that the port leads to hears of it."""
+        way = self._circuits.get(port)
+        if way is not None:
+            self._tell_end(way, reason, now)
+            self._forget(way)
 
     def _end_both(self, port: Port, reason: CloseReason, now: float) -> None:
         """The circuit ends, and both its sides hear of it."""
-        route = self._routes[port]
-        self._pass_on(port, route, Close(reason), now)
-        self._pass_on(route.to, self._routes[route.to], Close(reason), now)
-        self._forget(port)
+        way = self._circuits.get(port)
+        back = None if way is None else self._circuits.back(way)
+        if way is not None and back is not None:
+            self._tell_end(way, reason, now)
+            self._tell_end(back, reason, now)
+            self._forget(way)
 
-    def _refuse(self, port: Port, reason: CloseReason, now: float) -> None:
+    def _tell_end(self, way: Way, reason: CloseReason, now: float) -> None:
+        node, number = way.to
+        if node is not None:
+            self.enqueue_from(way.came, Close(reason), now)
+        elif number in self._here:
+            del self._here[number]
+            self._ended(number, reason, now)
+
+    def _forget(self, way: Way) -> None:
+        if way.is_closed:
+            # Whoever was told of the end has ended something else, and that was this one.
+            return
+        back = self._circuits.back(way)
+        self._circuits.forget(way.came)
+        for one in (way, back):
+            if one is not None:
+                self._outbox.closed(one)
+                if one.came[0] is None:
+                    self._here.pop(one.came[1], None)
+
+    def _refuse(self, port: tuple[NodeId, int], reason: CloseReason, now: float) -> None:
         """A circuit that does not go on is closed as late as one that was closed further away."""
         node, channel = port
-        assert node is not None
-        leave = Pace(False).leave(self._chance, now)
-        self._count += 1
-        cell = cell_of(Close(reason), channel)
-        self.held += cell.size
-        heappush(self._waiting, (leave, self._count, node, port, cell))
+        self._outbox.later(Pace(False).leave(self._chance, now), node, port, cell_of(Close(reason), channel))
+
+    # -- onto the links --------------------------------------------------------------------------------------------------
 
     def enqueue_from(self, port: Port, body: Open | Ciphertext | Close, came: float, *, is_slow: bool = False) -> None:
         """What came in at `port` goes on: delayed, in order, and in its turn.  The only way onto an edge."""
-        route = self._routes.get(port)
-        if route is None or route.to[0] is None:
+        way = self._circuits.get(port)
+        if way is None or way.to[0] is None:
             return
-        node, channel = route.to
-        assert node is not None
-        self._count += 1
-        cell = cell_of(body, channel, is_slow=is_slow)
+        cell = cell_of(body, way.to[1], is_slow=is_slow)
         if isinstance(body, Ciphertext):
-            if self.held + cell.size > MAX_HELD or route.held + cell.size > MAX_HELD_OF_CIRCUIT:
-                self.refusals.count(Refusal.CIRCUIT_FLOODED)
-                self._end_both(port, CloseReason.OVERLOAD, came)
+            if way.held + cell.size > MAX_HELD_OF_CIRCUIT:
+                self._flood(way, came)
                 return
-            route.held += cell.size
-        self.held += cell.size
-        heappush(self._waiting, (route.pace.leave(self._chance, came), self._count, node, port, cell))
+            while self._outbox.held + cell.size > MAX_HELD and (worst := self._circuits.fullest()) is not None:
+                self._flood(worst, came)
+            if way.is_closed:
+                return
+            way.used_at = max(way.used_at, came)
+        leave = way.pace.leave(self._chance, came)
+        self._outbox.later(leave, way.to[0], port, cell, way if isinstance(body, Ciphertext) else None)
+
+    def _flood(self, way: Way, now: float) -> None:
+        """More of it waits than may; nothing of that is sent."""
+        self.refusals.count(Refusal.CIRCUIT_FLOODED)
+        back = self._circuits.back(way)
+        for one in (way, back):
+            if one is not None:
+                self._outbox.drop(one)
+        self._end_both(way.came, CloseReason.OVERLOAD, now)
+
+    def send(self, node: NodeId, body: AnyBody, flow: str, *, is_slow: bool = False, is_last: bool = False) -> bool:
+        """A cell of no circuit, in its turn among the circuits of that link; False: there is no link, or it takes no more."""
+        if isinstance(body, Open | Ciphertext | Close | Credit | Post):
+            raise LocalMisuse(f"{type(body).__name__} is a circuit's")
+        if node not in self._links:
+            return False
+        cell = cell_of(body, is_slow=is_slow, is_last=is_last)
+        other = Other(flow, node)
+        if self._outbox.waits_of(other) + cell.size > MAX_OTHERS:
+            self.refusals.count(Refusal.LINK_FULL)
+            return False
+        self._outbox.now(node, other, cell)
+        return True
 
     @property
     def next_at(self) -> float | None:
         """When `due` has something."""
-        return self._waiting[0][0] if self._waiting else None
+        return self._outbox.next_at
 
-    def due(self, now: float, blocked: Container[NodeId] = ()) -> list[tuple[NodeId, Cell]]:
-        """What leaves now, fair between circuits on each link; what is for blocked links keeps waiting for its turn."""
-        while self._waiting and self._waiting[0][0] <= now:
-            _, _, node, port, cell = heappop(self._waiting)
-            self._links[node].queue.put(port, cell.size, (port, cell))
-        found: list[tuple[NodeId, Cell]] = []
-        for node, link in self._links.items():
-            while node not in blocked and (item := link.queue.take()) is not None:
-                port, cell = item
-                self.held -= cell.size
-                route = self._routes.get(port)
-                if route is not None and cell.command is Command.CELL:
-                    route.held -= cell.size
-                found.append((node, cell))
+    def due(self, now: float, blocked: Container[NodeId] = (), turn: int = NO_LIMIT) -> list[tuple[NodeId, Cell]]:
+        """What leaves now, fair between circuits on each link; what is for blocked links keeps waiting for its turn.
+
+        Of each link about `turn` bytes are handed out, so that it can be blocked before too much is.
+        """
+        found = self._outbox.due(now, blocked, turn)
+        if self._withheld and self._outbox.held <= MAX_HELD // 2:
+            ways, self._withheld = self._withheld, []
+            for way in dict.fromkeys(ways):
+                if not way.is_closed:
+                    self._grant(way)
         return found
 
     def tick(self, now: float) -> None:
-        """Close circuits that are idle or too old, both ways."""
-        for port, route in list(self._routes.items()):
-            other = self._routes.get(route.to)
-            if other is None or port not in self._routes:
-                continue
-            used_at = max(route.used_at, other.used_at)
-            if now - used_at > route.idle_s or now - route.opened_at > MAX_AGE_S:
-                self._end_both(port, CloseReason.IDLE, now)
+        """Once a second: close circuits that are idle or too old, both ways, and drop edges that were away for too long."""
+        for port in self._circuits.over(now):
+            self._end_both(port, CloseReason.IDLE, now)
+        self._edges.tick(now)
 
     @property
     def circuits(self) -> int:
         """Circuits through, from and to this node."""
-        return len(self._routes) // 2
+        return len(self._circuits)
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait, for their time, a window or their turn."""
+        return self._outbox.held
 
 
-#: Commands that belong to `receive`.
-COMMANDS: Final = frozenset((Command.OPEN, Command.CELL, Command.CLOSE))
+def _room(way: Way) -> int:
+    return max(0, way.sending.left - way.waiting) // LARGE_COST

@@ -23,12 +23,25 @@ from gnutella.testing.relay_nodes import NOW
 
 
 class RelayNode:
-    """One node.  `seen` has each cell that came or went: (from, to, cell); `read` what it could read as a pivot."""
+    """One node.  `seen` has each cell that came or went: (from, to, cell); `read` what it could read as a pivot.
+
+    `posts` are those to it, `roomy` the numbers of circuits whose window took cells again.
+    """
 
     def __init__(self, net: RelayNet, number: int) -> None:
         self.net, self.number = net, number
         self.id = hashlib.sha256(b"relay node %d" % number).digest()
-        self.stem = Stem(self.id, net.rng, heard=self._heard, ended=self._ended, arrived=self._arrived)
+        self.stem = Stem(
+            self.id,
+            net.rng,
+            heard=self._heard,
+            ended=self._ended,
+            arrived=self._arrived,
+            posted=self._posted,
+            has_room=self._has_room,
+        )
+        self.posts: list[bytes] = []
+        self.roomy: list[int] = []
         self.keys = PivotKeys(NOW, net.new_key)
         self._unsealer = Unsealer(self.id, self.keys, Replays())
         self.refusals = Refusals()
@@ -59,7 +72,13 @@ class RelayNode:
         self.stem.close(number, CloseReason.DONE, self.net.clock.now)
         self.net.wake(self)
 
-    def _arrived(self, number: int, sealed: bytes, now: float) -> bool:
+    def _posted(self, sealed: bytes, now: float) -> None:
+        self.posts.append(sealed)
+
+    def _has_room(self, number: int, now: float) -> None:
+        self.roomy.append(number)
+
+    def _arrived(self, number: int, sealed: bytes, came_from: bytes, now: float) -> bool:
         try:
             unsealed = self._unsealer.open(sealed, NOW + now)
             first = inner.decode(unsealed.first)
@@ -130,6 +149,7 @@ class RelayNet:
         if server.stem.has_room(False) and client.stem.has_room(True):
             self.link(client, server)
             if not client.stem.is_edge(server.id):
+                client.stem.guards.fill([server.id], self.clock.now)
                 client.stem.make_edge(server.id, is_initiated=True)
                 server.stem.make_edge(client.id, is_initiated=False)
 

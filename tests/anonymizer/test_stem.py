@@ -7,24 +7,28 @@ from collections import Counter
 
 import pytest
 
+from anonymizer import circuits as circuits_module
 from anonymizer import stem as stem_module
 from anonymizer.cells import Cell, Command
+from anonymizer.circuits import AGE_S, IDLE_S, MORE_AGE_S
 from anonymizer.fields import Body
 from anonymizer.inner import Dummy, InnerSeek
 from anonymizer.reasons import Refusal, Violation
-from anonymizer.stem import IDLE_S, MAX_AGE_S, Stem
-from anonymizer.wire import SEALED_SIZE, Ciphertext, Close, CloseReason, Open, Phase, cell_of, parse
+from anonymizer.stem import Stem
+from anonymizer.wire import SEALED_SIZE, Ciphertext, Close, CloseReason, Credit, Open, Phase, cell_of, parse
 from gnutella.testing.relay_net import RelayNet, RelayNode
 
 WORDS = "purple elephant"
 ASKED = InnerSeek(WORDS, 0, 64, bytes(32), False)
 SEALED = bytes(SEALED_SIZE)
+SEAL_3 = bytes((0, 0, 0, 3)) * (SEALED_SIZE // 4)
 A, B, C, D, E = (bytes((n,)) * 32 for n in range(1, 6))
 PIVOT = bytes(32)
 
 
 def opening(channel: int, phase: Phase = Phase.STEM, budget: int = 0) -> Cell:
-    return cell_of(Open(phase, PIVOT, budget, SEALED), channel)
+    """With a seal that no other channel has."""
+    return cell_of(Open(phase, PIVOT, budget, channel.to_bytes(4, "big") * (SEALED_SIZE // 4)), channel)
 
 
 def relay(seed: int = 1, own_id: bytes = E, **told: list[object]) -> Stem:
@@ -36,10 +40,27 @@ def relay(seed: int = 1, own_id: bytes = E, **told: list[object]) -> Stem:
     def ended(number: int, reason: CloseReason, now: float) -> None:
         told.setdefault("ended", []).append(reason)
 
-    made = Stem(own_id, random.Random(seed), heard=heard, ended=ended, arrived=lambda number, sealed, now: True)
+    def posted(sealed: bytes, now: float) -> None:
+        told.setdefault("posted", []).append(sealed)
+
+    def has_room(number: int, now: float) -> None:
+        told.setdefault("has_room", []).append(number)
+
+    made = Stem(
+        own_id,
+        random.Random(seed),
+        heard=heard,
+        ended=ended,
+        arrived=lambda number, sealed, came, now: True,
+        posted=posted,
+        has_room=has_room,
+    )
     for node in (A, B, C, D):
         made.link_up(node, is_client=False)
         assert made.make_edge(node, node in (A, B))
+    made.guards.restore([(A, 1e9, True), (B, 1e9, True)], 0.0)
+    for node in (A, B):
+        made.guards.up(node)
     return made
 
 
@@ -57,7 +78,7 @@ def test_a_request_gets_to_its_pivot_and_back_and_nobody_sees_both_who_and_what(
             node.read.clear()
         number = origin.request(pivot, ASKED)
         if number is None:
-            assert origin.stem.next_edge(None) == pivot.id  # a guard is no pivot
+            assert origin.stem.guard(net.clock.now) == pivot.id  # a guard is no pivot
             continue
         net.clock.run(net.clock.now + 30)
         if number in origin.ends:
@@ -77,7 +98,7 @@ def judge(net: RelayNet, origin: RelayNode, pivot: RelayNode) -> None:
     """One circuit: who read it, who was next to the origin, and what can be matched from link to link."""
     assert [node for node in net.nodes if node.read] == [pivot]
     # Only the guard is handed the circuit by its origin as such; it is not the pivot, and can read nothing.
-    guard = origin.stem.next_edge(None)
+    guard = origin.stem.guard(net.clock.now)
     assert origin.seen[0][:2] == (origin.id, guard)
     assert guard != pivot.id
     if not any(cell.command is Command.OPEN for _, to, cell in origin.seen if to == origin.id):
@@ -115,7 +136,7 @@ def test_stems_end_for_a_quarter_of_the_edges_and_rarely_go_on_by_accepted_ones(
     edges = Counter(made.next_edge(C) for made in makes)
     assert edges[C] == 0
     assert 0 < edges[D] < 60
-    assert all(made.next_edge(None) == A for made in makes)
+    assert all(made.guard(0.0) == A for made in makes)
 
 
 def test_own_circuits_are_never_to_ourselves_and_never_start_without_the_guard() -> None:
@@ -124,7 +145,9 @@ def test_own_circuits_are_never_to_ourselves_and_never_start_without_the_guard()
         made.open(E, SEALED, 0.0)
     assert caught.value.reason is Refusal.OWN_PIVOT
     assert made.open(A, SEALED, 0.0) is None  # the guard
-    alone = Stem(E, random.Random(1), heard=print, ended=print, arrived=lambda *said: True)
+    alone = Stem(
+        E, random.Random(1), heard=print, ended=print, arrived=lambda *said: True, posted=print, has_room=print
+    )
     alone.link_up(C, is_client=False)
     alone.make_edge(C, is_initiated=False)
     assert alone.open(PIVOT, SEALED, 0.0) is None
@@ -138,7 +161,7 @@ def test_own_and_foreign_openings_look_alike() -> None:
     assert rest == []
     for seed in range(40):
         other = relay(seed)
-        other.receive(C, opening(3), 0.0)
+        other.receive(C, cell_of(Open(Phase.STEM, PIVOT, 0, SEALED), 5), 0.0)
         cells = [cell for _, cell in sent(other) if parse(cell) == parse(own)]
         if cells:
             assert cells[0].encode()[:4] == own.encode()[:4]
@@ -175,7 +198,7 @@ def test_a_bridge_goes_to_the_pivot_and_ends_with_its_budget() -> None:
     made.receive(C, opening(3, Phase.BRIDGE, 8), 0.0)
     made.receive(C, opening(5, Phase.BRIDGE, 1), 0.0)
     bodies = {to: parse(cell) for to, cell in sent(made)}
-    assert bodies == {PIVOT: Open(Phase.BRIDGE, PIVOT, 7, SEALED), C: Close(CloseReason.TTL)}
+    assert bodies == {PIVOT: Open(Phase.BRIDGE, PIVOT, 7, SEAL_3), C: Close(CloseReason.TTL)}
 
 
 def test_channels_of_the_wrong_side_or_in_use_break_the_protocol() -> None:
@@ -190,12 +213,12 @@ def test_channels_of_the_wrong_side_or_in_use_break_the_protocol() -> None:
 
 
 def test_circuits_are_bounded_for_each_link_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stem_module, "MAX_CIRCUITS_OF_LINK", 3)
+    monkeypatch.setattr(circuits_module, "MAX_CIRCUITS_OF_LINK", 3)
     made = relay(2)
     for number in range(5):
         made.receive(C, opening(2 * number + 3), 0.0)
     assert made.circuits <= 3
-    monkeypatch.setattr(stem_module, "MAX_CIRCUITS", 4)
+    monkeypatch.setattr(circuits_module, "MAX_CIRCUITS", 4)
     for node in (A, B, D):
         for number in range(5):
             made.receive(node, opening(2 * number + 3), 0.0)
@@ -239,12 +262,20 @@ def test_idle_and_old_circuits_end_both_ways() -> None:
         pytest.fail("choose a seed whose stem goes on")
     made.tick(IDLE_S)
     assert made.circuits == 1
-    for now in range(30, int(MAX_AGE_S) + 1, 30):
+    now = 0
+    for now in range(30, int(AGE_S) + 1, 30):
         made.receive(C, cell_of(Ciphertext(bytes(1_520)), 3), float(now))
-    made.tick(MAX_AGE_S)
+        for _, one in made.due(float(now) + 20):
+            assert isinstance(parse(one), Ciphertext | Credit)
+        made.receive(to, cell_of(Credit(1), cell.channel), float(now) + 20)
+        made.tick(float(now))
     assert made.circuits == 1
-    made.tick(MAX_AGE_S + 1)
-    assert made.circuits == 0
+    now = int(AGE_S)
+    while made.circuits:
+        now += 30
+        made.receive(C, cell_of(Ciphertext(bytes(1_520)), 3), float(now))
+        made.tick(float(now))
+        assert now < AGE_S + 12 * MORE_AGE_S
     closed = [(node, parse(one)) for node, one in sent(made) if one.command is Command.CLOSE]
     assert sorted(closed, key=str) == sorted([(C, Close(CloseReason.IDLE)), (to, Close(CloseReason.IDLE))], key=str)
     made.receive(C, opening(5), 0.0)
@@ -252,22 +283,35 @@ def test_idle_and_old_circuits_end_both_ways() -> None:
     assert made.circuits == 0
 
 
-def test_what_waits_is_bounded_for_each_circuit_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    for limit in ("MAX_HELD", "MAX_HELD_OF_CIRCUIT"):
-        with monkeypatch.context() as patch:
-            patch.setattr(stem_module, limit, 10 * 1_536)
-            made = relay()
-            made.receive(C, opening(3), 0.0)
-            ((to, _),) = sent(made, 10.0)
-            for _ in range(30):
-                made.receive(C, cell_of(Ciphertext(bytes(1_520)), 3), 10.0)
-            assert made.refusals[Refusal.CIRCUIT_FLOODED] == 1
-            assert made.circuits == 0
-            assert made.held == 12 * 1_536  # ten cells and two CLOSEs
-            assert made.due(100.0, blocked={to}) == [(C, cell_of(Close(CloseReason.OVERLOAD), 3))]
-            assert made.held == 11 * 1_536
-            made.link_down(to, 100.0)
-            assert made.held == 0
+def test_what_waits_of_a_circuit_that_begins_here_is_bounded() -> None:
+    made = relay(own_id=PIVOT)
+    number = made.open(E, SEALED, 0.0)
+    assert number is not None
+    sent(made)
+    for _ in range(200):
+        made.say(number, bytes(33_776), 10.0)
+    assert made.refusals[Refusal.CIRCUIT_FLOODED] == 1
+    assert (made.circuits, made.room(number)) == (0, 0)
+    assert [parse(cell) for _, cell in sent(made)] == [Close(CloseReason.OVERLOAD)]
+    assert made.held == 0
+
+
+def test_of_all_that_waits_the_circuit_with_most_of_it_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stem_module, "MAX_HELD", 12 * 1_536)
+    made = relay()
+    for channel, cells in ((3, 8), (5, 3)):
+        made.receive(C, opening(channel), 0.0)
+        sent(made, 10.0)
+        for _ in range(cells):
+            made.receive(C, cell_of(Ciphertext(bytes(1_520)), channel), 10.0)
+    assert made.circuits == 2
+    for _ in range(2):
+        made.receive(C, cell_of(Ciphertext(bytes(1_520)), 5), 10.0)
+    assert made.refusals[Refusal.CIRCUIT_FLOODED] == 1
+    assert made.circuits == 1
+    closes = [cell.channel for node, cell in sent(made) if node == C and cell.command is Command.CLOSE]
+    assert closes == [3]
+    assert made.held == 0
 
 
 def test_a_link_that_is_blocked_gets_its_circuits_in_turn_later() -> None:

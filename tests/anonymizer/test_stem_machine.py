@@ -26,7 +26,15 @@ class Stems(RuleBasedStateMachine):
         self.now = 0.0
         self.open_here: set[int] = set()
         self.links: set[bytes] = set()
-        self.stem = Stem(OWN, random.Random(1), heard=self._heard, ended=self._ended, arrived=self._arrived)
+        self.stem = Stem(
+            OWN,
+            random.Random(1),
+            heard=self._heard,
+            ended=self._ended,
+            arrived=self._arrived,
+            posted=self._posted,
+            has_room=self._has_room,
+        )
 
     def _heard(self, number: int, data: bytes, now: float) -> None:
         assert number in self.open_here
@@ -34,7 +42,14 @@ class Stems(RuleBasedStateMachine):
     def _ended(self, number: int, reason: CloseReason, now: float) -> None:
         self.open_here.remove(number)
 
-    def _arrived(self, number: int, sealed: bytes, now: float) -> bool:
+    def _posted(self, sealed: bytes, now: float) -> None:
+        assert sealed
+
+    def _has_room(self, number: int, now: float) -> None:
+        assert number in self.open_here
+        assert self.stem.room(number) > 0
+
+    def _arrived(self, number: int, sealed: bytes, came: bytes, now: float) -> bool:
         if sealed[0]:
             self.open_here.add(number)
         return bool(sealed[0])
