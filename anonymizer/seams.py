@@ -136,5 +136,3 @@ class Gateway(Protocol):
         `hit` is called with name, size, URN, host and port of each result and the time; it returns False when no more are
         wanted.  False: it cannot be asked now.
         """
-
-

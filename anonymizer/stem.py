@@ -22,8 +22,8 @@ from anonymizer.edges import MAX_ACCEPTED, MAX_INITIATED, Edges
 from anonymizer.guards import Guards
 from anonymizer.outbox import NO_LIMIT, Other, Outbox
 from anonymizer.pacing import MAX_ROUND_TRIPS, Chance, Pace, VirtualStem
-from anonymizer.seen import Seen
 from anonymizer.reasons import Refusal, Refusals, Violation
+from anonymizer.seen import Seen
 from anonymizer.wire import (
     BRIDGE_BUDGET,
     AnyBody,
