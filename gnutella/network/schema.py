@@ -40,4 +40,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE web_caches (url TEXT PRIMARY KEY, next_at REAL NOT NULL, failures INTEGER NOT NULL,
         last_ok REAL NOT NULL, spec INTEGER NOT NULL) WITHOUT ROWID;
     """,
+    """
+    -- What the relay layer keeps: its keys, its guards, whom it knows; nobody else reads it.
+    CREATE TABLE relay (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    """,
 )
