@@ -68,11 +68,15 @@ class Asker(Protocol):
 
 
 class Picks:
-    """What one request has used: pivots, their networks, and how often it may still replace a lost circuit."""
+    """What one request has used: pivots, their networks, and how often it may still replace a lost circuit.
 
-    __slots__ = ("networks", "reopens", "used")
+    `capabilities` are what its pivots need.
+    """
 
-    def __init__(self, reopens: int = MAX_REOPENS) -> None:
+    __slots__ = ("capabilities", "networks", "reopens", "used")
+
+    def __init__(self, reopens: int = MAX_REOPENS, capabilities: int = PIVOT) -> None:
+        self.capabilities = capabilities
         self.used: set[bytes] = set()
         self.networks: set[str] = set()
         self.reopens = reopens
@@ -303,7 +307,7 @@ class Channels:
         pivot = self._known.pick(
             self.chance,
             now,
-            PIVOT,
+            picks.capabilities,
             without=picks.used | unusable,
             without_networks=picks.networks | {guard_network},
         )

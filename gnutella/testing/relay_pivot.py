@@ -17,6 +17,7 @@ from anonymizer import inner
 from anonymizer.blocks import verify
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_SIZE
 from anonymizer.chk import routing_of
+from anonymizer.descr import PIVOT
 from anonymizer.fields import Body
 from anonymizer.inner import Fail, FailReason, FetchKeys, InnerBlock, InnerStored, StoreBlock
 from anonymizer.known import MIN_AGE_S, KnownNodes
@@ -98,10 +99,10 @@ class RelayPivots:
     def new_key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self.rng.randbytes(32))
 
-    def add_pivot(self, number: int, *, age_s: float = 2 * MIN_AGE_S) -> bytes:
+    def add_pivot(self, number: int, *, age_s: float = 2 * MIN_AGE_S, capabilities: int = PIVOT) -> bytes:
         """Another node that is known for so long; its id."""
         keys = PivotKeys(NOW, self.new_key)
-        descriptor = descriptor_of(number, pivot_keys=keys.public)
+        descriptor = descriptor_of(number, pivot_keys=keys.public, capabilities=capabilities)
         self.known.restore([(descriptor.data, NOW - age_s, [b"a", b"b", b"c"])], NOW)
         self._unsealers[descriptor.node_id] = Unsealer(descriptor.node_id, keys, Replays())
         return descriptor.node_id
