@@ -153,7 +153,7 @@ class Attach(Body):
 
 @dataclass(frozen=True, slots=True)
 class GateHit(Body):
-    """A hit of the plain overlay, with the address that it came from."""
+    """A hit of the plain overlay, with the address that it came from; `urn` is empty if it told none."""
 
     name: str
     size: int
@@ -163,7 +163,7 @@ class GateHit(Body):
     KINDS: ClassVar[Kinds] = (
         Text(MAX_NAME),
         Number(0, 2**63 - 1),
-        Text(64),
+        Text(64, 0),
         Text(45),
         Number(1, 65_535),
     )

@@ -19,7 +19,7 @@ from anonymizer.chk import DATA, pad, seal
 from anonymizer.fields import Body
 from anonymizer.inner import FailReason
 from anonymizer.pivot import Pivot
-from anonymizer.seal import End, Opening, PivotKeys
+from anonymizer.seal import End, Opening, PivotKeys, Replays, Unsealer
 from anonymizer.seams import Found, Gateway
 from anonymizer.timers import Timers
 from anonymizer.wire import BlockType, CloseReason
@@ -151,6 +151,33 @@ class Far:
             self.react(self, body)
 
 
+class Liar:
+    """A pivot that the test speaks for, at the other end of a bridge; it serves one."""
+
+    def __init__(self, world: PivotWorld, node_id: bytes) -> None:
+        self.world, self.id = world, node_id
+        self.keys = PivotKeys(world.now, world.new_key)
+        self.heard: list[Body] = []
+        self.ended: CloseReason | None = None
+        self._end: End | None = None
+        self._other: tuple[PivotNode, int] | None = None
+
+    def arrive(self, node: PivotNode, number: int, sealed: bytes) -> None:
+        self._other = node, number
+        unsealed = Unsealer(self.id, self.keys, Replays()).open(sealed, self.world.now)
+        cell, self._end = unsealed.answer(self.world.new_key())
+        self.world.up(node, number, cell)
+
+    def say(self, body: Body) -> None:
+        assert self._end is not None
+        assert self._other is not None
+        self.world.up(*self._other, self._end.say(body))
+
+    def hear(self, data: bytes) -> None:
+        assert self._end is not None
+        self.heard.append(self._end.hear(data))
+
+
 class PivotNode:
     """One pivot and what it has: its route, its flood, its side of circuits (`Circuits` and `Bridges`)."""
 
@@ -160,6 +187,8 @@ class PivotNode:
         self.keys = PivotKeys(world.now, world.new_key)
         self.route, self.seek = ScriptedRoute(), ScriptedSeek()
         self.rooms: dict[int, int] = {}
+        #: Circuits that have ended, as the pivot knows.
+        self.over: set[int] = set()
         #: What was sent at which time: (time, circuit, size of the cell, or why it was closed).
         self.log: list[tuple[float, int, int | CloseReason]] = []
         self.pivot = Pivot(
@@ -186,17 +215,26 @@ class PivotNode:
         raise AssertionError("a pivot posts nothing")
 
     def say(self, number: int, data: bytes, now: float) -> None:
+        assert number not in self.over, "said after the end"
         self.log.append((now, number, len(data)))
         if number in self.rooms:
             self.rooms[number] -= 1
         self.world.down(self, number, data)
 
     def close(self, number: int, reason: CloseReason, now: float) -> None:
+        assert number not in self.over, "ended twice"
+        self.over.add(number)
         self.log.append((now, number, reason))
         self.world.closed(self, number, reason)
 
     def room(self, number: int) -> int:
         return self.rooms.get(number, 64)
+
+    def hear_end(self, number: int, reason: CloseReason, now: float) -> None:
+        """The stem tells the pivot."""
+        if number not in self.over:
+            self.over.add(number)
+            self.pivot.ended(number, reason, now)
 
     def open_bridge(self, pivot_id: bytes, sealed: bytes, now: float) -> int | None:
         return self.world.bridge(self, pivot_id, sealed)
@@ -215,13 +253,14 @@ class PivotWorld:
         self._by_id = {node.id: node for node in self.nodes}
         self._numbers = 0
         #: Who is at the other end of (pivot's id, number): a far end, or another pivot and its number.
-        self._others: dict[tuple[bytes, int], Far | tuple[PivotNode, int]] = {}
+        self._others: dict[tuple[bytes, int], Far | Liar | tuple[PivotNode, int]] = {}
+        self._liars: dict[bytes, Liar] = {}
 
     def new_key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self.chance.randbytes(32))
 
     def pivot_key(self, node_id: bytes) -> bytes | None:
-        node = self._by_id.get(node_id)
+        node = self._by_id.get(node_id) or self._liars.get(node_id)
         return None if node is None else node.keys.public[0][1:]
 
     # -- what far ends do ------------------------------------------------------------------------------------------------
@@ -246,7 +285,19 @@ class PivotWorld:
     def hang_up(self, far: Far) -> None:
         """The far end closes."""
         if self._others.pop((far.node.id, far.number), None) is not None:
-            self._later(lambda now: far.node.pivot.ended(far.number, CloseReason.DONE, now))
+            self._later(lambda now: far.node.hear_end(far.number, CloseReason.DONE, now))
+
+    def liar(self, node_id: bytes) -> Liar:
+        """A pivot that the test speaks for."""
+        liar = self._liars[node_id] = Liar(self, node_id)
+        return liar
+
+    def cut(self, node: PivotNode) -> None:
+        """That pivot is gone, with all circuits to it from other pivots."""
+        del self._by_id[node.id]
+        for (pivot_id, number), other in list(self._others.items()):
+            if pivot_id == node.id and isinstance(other, tuple):
+                self.closed(node, number, CloseReason.NOROUTE)
 
     def run(self, seconds: float) -> None:
         """What happens within that time."""
@@ -265,23 +316,31 @@ class PivotWorld:
         self._later(lambda now: node.pivot.heard(number, data, now))
 
     def down(self, node: PivotNode, number: int, data: bytes) -> None:
-        other = self._others[node.id, number]
-        if isinstance(other, Far):
+        other = self._others.get((node.id, number))
+        if other is None:
+            return  # closed from the other side, which the pivot has not heard yet
+        if isinstance(other, Far | Liar):
             self._later(lambda now: None if other.ended is not None else other.hear(data))
         else:
             self.up(*other, data)
 
     def closed(self, node: PivotNode, number: int, reason: CloseReason) -> None:
         other = self._others.pop((node.id, number), None)
-        if isinstance(other, Far):
+        if isinstance(other, Far | Liar):
             self._later(lambda now: setattr(other, "ended", reason))
         elif other is not None:
             far, its = other
             self._others.pop((far.id, its), None)
-            self._later(lambda now: far.pivot.ended(its, reason, now))
+            self._later(lambda now: far.hear_end(its, reason, now))
 
     def bridge(self, node: PivotNode, pivot_id: bytes, sealed: bytes) -> int | None:
-        other = self._by_id.get(pivot_id)
+        other, liar = self._by_id.get(pivot_id), self._liars.get(pivot_id)
+        if liar is not None:
+            self._numbers += 1
+            number = self._numbers
+            self._others[node.id, number] = liar
+            self._later(lambda now: liar.arrive(node, number, sealed))
+            return number
         if other is None:
             return None
         self._numbers += 2

@@ -59,7 +59,8 @@ def beyond(kind: Kind) -> list[Any]:
         most = kind.low if kind.high is None else kind.high
         return [bytes(most + 1), "x" * kind.low] + ([bytes(kind.low - 1)] if kind.low else [])
     if isinstance(kind, Text):
-        return ["x" * (kind.high + 1), "ö" * (kind.high // 2 + 1), "", b"x"]
+        bad = ["x" * (kind.high + 1), "ö" * (kind.high // 2 + 1), b"x"]
+        return bad + ([""] if kind.low else [])
     if isinstance(kind, Many):
         inside = [[bad] for bad in beyond(kind.kind)]
         sound = within(kind.kind)
