@@ -65,7 +65,8 @@ class Storing:
         if source is not None and body.htl <= LAST_HTL:
             self._settle(walk, 0, now)
             return
-        walk.htl = max(LAST_HTL, self._walks.lower(source, body.htl))
+        # Each hop is nearer than the one before, so it ends without a count; the last hop is for copies alone.
+        walk.htl = max(LAST_HTL + 1, self._walks.lower(source, body.htl))
         self.go_on(walk, now)
 
     def _made(self, source: Neighbour | None, body: Store, routing: bytes, now: float) -> StoreWalk:

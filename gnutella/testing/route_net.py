@@ -9,20 +9,27 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, TypeVar
 
-from anonymizer.blocks import RING, SSK, Outcome, distance, verify
+from anonymizer.blocks import SSK, Outcome, distance, verify
 from anonymizer.fetching import Fetched
 from anonymizer.neighbours import place_of
 from anonymizer.reasons import Violation
 from anonymizer.route import Route
 from anonymizer.ssk import merge
 from anonymizer.timers import Timers
-from anonymizer.wire import AnyBody, BlockType, Fetch, cell_of, parse
+from anonymizer.wire import AnyBody, BlockType, cell_of, parse
 from gnutella.lab.clock import Clock
 
-#: Octaves of the ring's span, one link for each (design section 3.9).
-OCTAVES = range(1, 9)
+T = TypeVar("T")
+
+#: Octaves of distance, a link in each (design section 3.9).
+OCTAVES = 8
+
+
+def octave_of(apart: int) -> int:
+    """1 for the farther half of all distances, 2 for the next quarter, ... OCTAVES for all that is nearer."""
+    return max(1, min(OCTAVES, 64 - apart.bit_length()))
 
 
 class HeldBlocks:
@@ -52,7 +59,7 @@ class HeldBlocks:
 
 
 class RouteNode:
-    """One node.  `got` counts requests that came, by kind; `bans` are those it asked to ban."""
+    """One node.  `bans` are those it asked to ban."""
 
     def __init__(self, net: RouteNet, number: int) -> None:
         self.net, self.number = net, number
@@ -100,33 +107,47 @@ class RouteNode:
 
 
 class RouteNet:
-    """`count` nodes, each with a link in every octave and some by chance, twelve of its choice and others' at most."""
+    """`count` nodes with links as membership makes them: neighbours on the ring, then one in each octave, up to `target`."""
 
     def __init__(
-        self, count: int, seed: int, *, bytes_per_s: float = 1e9, encode: bool = False, wanted: int = 6
+        self, count: int, seed: int, *, target: int = 10, bytes_per_s: float = 1e9, encode: bool = False
     ) -> None:
         self.rng, self.clock, self.bytes_per_s, self.encode = random.Random(seed), Clock(), bytes_per_s, encode
         self.nodes = [RouteNode(self, number) for number in range(count)]
         self.by_id = {node.id: node for node in self.nodes}
         self._delays: dict[frozenset[bytes], float] = {}
-        #: Every FETCH that went over a link: (uid, from, to).
-        self.fetches: list[tuple[bytes, bytes, bytes]] = []
-        for node in self.nodes:
-            self.join(node, wanted)
+        #: Every body that went over a link: (from, to, body).
+        self.carried: list[tuple[bytes, bytes, AnyBody]] = []
+        self.mend(target)
 
-    def join(self, node: RouteNode, wanted: int, most: int = 20) -> None:
-        """Links of the node's choice: to somebody in each octave of distance, those near the node first."""
-        others = [other for other in self.nodes if other is not node and other.is_up]
-        for octave in self._octaves(wanted):
-            low, high = RING >> (octave + 1), RING >> octave
-            within = [other for other in others if low <= distance(node.place, other.place) < high]
-            pool = within or sorted(others, key=lambda other: distance(node.place, other.place))[:4]
-            free = [other for other in pool if other.id not in node.links and len(other.links) < most]
-            if free and len(node.links) < most:
-                self.link(node, self.rng.choice(free))
+    @property
+    def degree(self) -> float:
+        up = [node for node in self.nodes if node.is_up]
+        return sum(len(node.links) for node in up) / len(up)
 
-    def _octaves(self, wanted: int) -> list[int]:
-        return self.rng.sample(list(OCTAVES), min(wanted, len(OCTAVES)))
+    def mend(self, target: int) -> None:
+        """Links that are wanted and missing."""
+        ring = sorted((node for node in self.nodes if node.is_up), key=lambda node: node.place)
+        for at, node in enumerate(ring):
+            if ring[at - 1].id not in node.links and len(ring) > 1:
+                self.link(node, ring[at - 1])
+        for node in self.rng.sample(ring, len(ring)):
+            self._spread(node, ring, target)
+
+    def _spread(self, node: RouteNode, ring: list[RouteNode], target: int) -> None:
+        """A link in each octave that has none, then any, the nearer the likelier."""
+        pools: dict[int, list[tuple[float, RouteNode]]] = {}
+        for other in ring:
+            if other is not node and other.id not in node.links and len(other.links) < target + 2:
+                apart = distance(node.place, other.place)
+                pools.setdefault(octave_of(apart), []).append((1.0 / max(apart, 1), other))
+        have = {octave_of(distance(node.place, self.by_id[peer].place)) for peer in node.links}
+        wanted = [pools[octave] for octave in pools if octave not in have]
+        everybody = [entry for pool in pools.values() for entry in pool]
+        for pool in wanted + [everybody] * target:
+            free = [(weight, other) for weight, other in pool if other.id not in node.links]
+            if free and len(node.links) < target:
+                self.link(node, self.rng.choices([other for _, other in free], [weight for weight, _ in free])[0])
 
     def link(self, one: RouteNode, other: RouteNode) -> None:
         self._delays[frozenset((one.id, other.id))] = self.rng.lognormvariate(-3.2, 0.6)
@@ -149,12 +170,15 @@ class RouteNet:
             self.unlink(self.by_id[peer], node)
 
     def carry(self, came: RouteNode, to: bytes, body: AnyBody) -> None:
-        if isinstance(body, Fetch):
-            self.fetches.append((body.uid, came.id, to))
+        self.carried.append((came.id, to, body))
         if self.encode:
             body = parse(cell_of(body))
         delay = self._delays[frozenset((came.id, to))]
         self.clock.after(delay, self.by_id[to].receive, came.id, body)
+
+    def sent(self, kind: type[T]) -> list[T]:
+        """Bodies of that kind which went over links."""
+        return [body for _, _, body in self.carried if isinstance(body, kind)]
 
     # -- requests ----------------------------------------------------------------------------------------------------------
 
@@ -171,3 +195,8 @@ class RouteNet:
         node.route.fetch(type, routing, told.append, self.clock.now, second)
         node.wake()
         return told
+
+    def forget_caches(self) -> None:
+        """What is found after this is found in a store."""
+        for node in self.nodes:
+            node.blocks.cache.clear()
