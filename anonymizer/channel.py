@@ -70,13 +70,14 @@ class Asker(Protocol):
 class Picks:
     """What one request has used: pivots, their networks, and how often it may still replace a lost circuit.
 
-    `capabilities` are what its pivots need.
+    `capabilities` are what its pivots need, `last` is the id of the one that was picked last.
     """
 
-    __slots__ = ("capabilities", "networks", "reopens", "used")
+    __slots__ = ("capabilities", "last", "networks", "reopens", "used")
 
     def __init__(self, reopens: int = MAX_REOPENS, capabilities: int = PIVOT) -> None:
         self.capabilities = capabilities
+        self.last = b""
         self.used: set[bytes] = set()
         self.networks: set[str] = set()
         self.reopens = reopens
@@ -296,6 +297,7 @@ class Channels:
             number = None if opening is None else self.circuits.open(pivot.node_id, opening.sealed, now)
             if opening is not None and number is not None:
                 picks.used.add(pivot.node_id)
+                picks.last = pivot.node_id
                 picks.networks.add(self._known.network_of(pivot))
                 return number, opening
             if opening is not None:

@@ -87,7 +87,7 @@ class Responder:
         *,
         secret: bytes,
         round_trips: Callable[[], list[float]] = list,
-        anchors: Callable[[bytes], tuple[AnchorHint, ...]] = lambda routing: (),
+        anchors: Callable[[bytes, float], tuple[AnchorHint, ...]] = lambda routing, now: (),
         own_keys: Callable[[], tuple[bytes, ...]] = tuple,
         here: Callable[[bytes, float], None] = lambda sealed, now: None,
         persona: Ed25519PrivateKey | None = None,
@@ -148,7 +148,7 @@ class Responder:
     def _seal(self, seek: Seek, share: AnonymousShare, now: float) -> bytes | None:
         content = share.hit()
         if share.is_anchored:
-            hints = self._anchors(share.uri.routing)
+            hints = self._anchors(share.uri.routing, now)
             if not hints:
                 self.refusals.count(Refusal.ANSWER_NO_ANCHOR)
                 return None

@@ -25,6 +25,8 @@ ORIGIN = {
     "client_cache",
     "search",
     "responder",
+    "shares",
+    "anchoring",
 }
 #: Acts for others.
 OTHERS = {"route", "pivot", "seek", "store", "anchors"}

@@ -89,7 +89,7 @@ class Provider:
             self.timers,
             secret=b"secret",
             round_trips=lambda: [0.05, 0.1],
-            anchors=lambda routing: self.hints,
+            anchors=lambda routing, now: self.hints,
             own_keys=lambda: PIVOT_KEYS.public,
             here=lambda sealed, now: self.here.append(sealed),
             persona=Ed25519PrivateKey.from_private_bytes(bytes(32)) if persona else None,
