@@ -265,15 +265,18 @@ class PivotWorld:
 
     # -- what far ends do ------------------------------------------------------------------------------------------------
 
-    def opening(self, node: PivotNode, first: Body) -> Opening:
+    def opening(self, node: PivotNode, first: bytes) -> Opening:
         secret = self.chance.randbytes(32)
-        return Opening(node.id, node.keys.public[0][1:], inner.encode(first), self.now, secret, self.new_key())
+        return Opening(node.id, node.keys.public[0][1:], first, self.now, secret, self.new_key())
 
     def open(self, first: Body | None = None, node: PivotNode | None = None, edge: bytes = EDGE) -> Far:
         """A circuit to the first pivot; the pivot has answered, or refused, when this returns."""
-        node = node or self.nodes[0]
+        return self.open_raw(inner.encode(first or inner.Dummy()), node or self.nodes[0], edge)
+
+    def open_raw(self, first: bytes, node: PivotNode, edge: bytes = EDGE) -> Far:
+        """The same with any bytes as its first instruction."""
         self._numbers += 1
-        far = Far(self, node, self._numbers, self.opening(node, first or inner.Dummy()))
+        far = Far(self, node, self._numbers, self.opening(node, first))
         self._others[node.id, far.number] = far
         self.run(0.0)
         if not node.pivot.arrived(far.number, far.opening.sealed, edge, self.now):

@@ -14,6 +14,7 @@ from anonymizer.inner import (
     InnerStored,
     Opened,
     StoreBlock,
+    encode,
 )
 from anonymizer.reasons import Refusal
 from anonymizer.ssk import WriteKey, parse_record
@@ -253,7 +254,7 @@ def test_a_bit_changed_anywhere_in_a_cell_ends_the_circuit_and_says_nothing() ->
 def test_a_bit_changed_anywhere_in_a_seal_is_refused() -> None:
     world = PivotWorld()
     node = world.nodes[0]
-    sealed = world.opening(node, Dummy()).sealed
+    sealed = world.opening(node, encode(Dummy())).sealed
     for place in (0, 1, 16, 32, 33, 100, 1_000, len(sealed) - 1):
         data = bytearray(sealed)
         data[place] ^= 1
