@@ -31,6 +31,14 @@ MAX_HELD: Final = 64 << 20
 NodeId = bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Something to do in its turn, which costs the link as much as saying a block of `size` bytes."""
+
+    size: int
+    run: Callable[[float], None]
+
+
 @dataclass(slots=True)
 class Edge:
     """A link that brings circuits.  `free_at` is when all that was said by it would have left, at its rate.
@@ -54,7 +62,7 @@ class Line:
     number: int
     edge: Edge
     end: End
-    waiting: deque[Body] = field(default_factory=deque)
+    waiting: deque[Body | Job] = field(default_factory=deque)
     held: int = 0
     credit: int | None = None
     is_open: bool = True
@@ -62,18 +70,16 @@ class Line:
 
 
 class Outflow:
-    """What all circuits of one pivot wait with; `work` is called with what waits its turn as an answer does and is none."""
+    """What all circuits of one pivot wait with."""
 
     def __init__(
         self,
         say: Callable[[int, bytes, float], None],
         room: Callable[[int], int],
-        work: Callable[[Line, Body, float], None],
         timers: Timers,
         rate: float | None = EDGE_RATE,
     ) -> None:
-        self._say, self._room, self._work = say, room, work
-        self._timers, self._rate = timers, rate
+        self._say, self._room, self._timers, self._rate = say, room, timers, rate
         #: Bytes of blocks that wait.
         self.held = 0
 
@@ -81,8 +87,8 @@ class Outflow:
         """Whether a block of that size may wait."""
         return self.held + size <= MAX_HELD and line.held + size <= MAX_HELD_OF_CIRCUIT
 
-    def put(self, line: Line, body: Body, now: float) -> bool:
-        """Say it, now or as soon as may be; False: more waits than may, and the circuit has to end."""
+    def put(self, line: Line, body: Body | Job, now: float) -> bool:
+        """Say or do it, now or as soon as may be; False: more waits than may, and the circuit has to end."""
         if not line.is_open:
             return True
         if len(line.waiting) >= MAX_WAITING:
@@ -139,7 +145,7 @@ class Outflow:
         """Whether what is next can go; if not, `wake` comes when it can."""
         if not line.is_open or not line.waiting:
             return False
-        if line.credit == 0 and type(line.waiting[0]) is InnerBlock:
+        if line.credit == 0 and isinstance(line.waiting[0], InnerBlock):
             return False
         return self._room(line.number) > 0
 
@@ -149,13 +155,15 @@ class Outflow:
         line.held -= size
         self.held -= size
         self.charge(line.edge, LARGE_SIZE if size > SMALL_SIZE else SMALL_SIZE, now)
-        if type(body) is not InnerBlock and isinstance(body, InnerBlock):
-            self._work(line, body, now)
+        if isinstance(body, Job):
+            body.run(now)
             return
-        if type(body) is InnerBlock and line.credit is not None:
+        if isinstance(body, InnerBlock) and line.credit is not None:
             line.credit -= 1
         self._say(line.number, line.end.say(body), now)
 
 
-def _block_size(body: Body) -> int:
+def _block_size(body: Body | Job) -> int:
+    if isinstance(body, Job):
+        return body.size
     return len(body.block) if isinstance(body, InnerBlock) else 0

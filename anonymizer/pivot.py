@@ -35,7 +35,7 @@ from anonymizer.inner import (
     StoreBlock,
     place_of,
 )
-from anonymizer.outflow import EDGE_RATE, Edge, Line, Outflow
+from anonymizer.outflow import EDGE_RATE, Edge, Job, Outflow
 from anonymizer.pacing import Chance
 from anonymizer.pivot_blocks import BlockDesk, Visit
 from anonymizer.pivot_searches import Searches
@@ -83,7 +83,7 @@ class Pivot:
         self._new_key, self._pivot_key = new_key, pivot_key
         self.refusals = Refusals()
         self._unsealer = Unsealer(own_id, keys, Replays())
-        self._outflow = Outflow(circuits.say, circuits.room, self._store, timers, rate)
+        self._outflow = Outflow(circuits.say, circuits.room, timers, rate)
         self._blocks = BlockDesk(route, chance, timers, self.refusals, self._say, self._outflow)
         self._searches = Searches(
             own_id, keys, seek, chance, timers, gateway, self.refusals, self._say, self._blocks.refuse
@@ -166,9 +166,6 @@ class Pivot:
         """A one-shot to this pivot: a hit, which is passed on to who searches."""
         self._searches.posted(sealed, now)
 
-    def _store(self, line: Line, said: Body, now: float) -> None:
-        self._blocks.store(line, said, now)
-
     def _do(self, visit: Visit, said: Body, now: float) -> None:
         does = self._does.get(type(said))
         if does is None:
@@ -182,7 +179,7 @@ class Pivot:
             else:
                 self._end(visit, violation.reason, now)
 
-    def _say(self, visit: Visit, said: Body, now: float) -> None:
+    def _say(self, visit: Visit, said: Body | Job, now: float) -> None:
         if not self._outflow.put(visit, said, now):
             self._end(visit, Refusal.PIVOT_FLOODED, now)
 

@@ -15,7 +15,7 @@ from anonymizer.anchors import Source
 from anonymizer.blocks import routing_in
 from anonymizer.fields import Body
 from anonymizer.inner import Fail, FailReason, FetchKeys, InnerBlock, InnerStored, StoreBlock
-from anonymizer.outflow import Line, Outflow
+from anonymizer.outflow import Job, Line, Outflow
 from anonymizer.pacing import Chance, exponential
 from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.seams import Found, Routes
@@ -63,7 +63,10 @@ class Visit(Line):
 
 
 class BlockDesk:
-    """What one pivot does for its circuits with blocks; `say` says an answer, and `outflow` knows what still waits."""
+    """What one pivot does for its circuits with blocks.
+
+    `say` says an answer or does a job, `outflow` knows what still waits.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class BlockDesk:
         chance: Chance,
         timers: Timers,
         refusals: Refusals,
-        say: Callable[[Visit, Body, float], None],
+        say: Callable[[Visit, Body | Job, float], None],
         outflow: Outflow,
     ) -> None:
         self._route, self._chance, self._timers, self._refusals = route, chance, timers, refusals
@@ -196,14 +199,9 @@ class BlockDesk:
         if self._is_busy(visit) or not self._outflow.has_room_for(visit, len(said.block)):
             self.refuse(visit, routing, now)
         else:
-            # It costs its link as much as a block that is said.
-            self._say(visit, said, now)
+            self._say(visit, Job(len(said.block), lambda when: self._store(visit, said, routing, when)), now)
 
-    def store(self, line: Line, said: Body, now: float) -> None:
-        """Its turn has come: what `Outflow` calls for it."""
-        assert isinstance(line, Visit)
-        assert isinstance(said, StoreBlock)
-        visit, routing = line, routing_in(said.type, said.block)
+    def _store(self, visit: Visit, said: StoreBlock, routing: bytes, now: float) -> None:
         visit.stores += 1
 
         def done(copies: int, when: float) -> None:
