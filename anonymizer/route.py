@@ -80,7 +80,7 @@ class Route:
         self._takes: dict[bytes, tuple[NodeId, BlockType, bytes, Timer]] = {}
         self._now = 0.0
         self._fetching = Fetching(self._walks, blocks, self._failures, self._offers, self._keep)
-        self._storing = Storing(self._walks, blocks, self._keep, may_store=may_store)
+        self._storing = Storing(self._walks, blocks, self._keep, self._arrived, may_store=may_store)
 
     # -- for the pivot ---------------------------------------------------------------------------------------------------
 
@@ -179,14 +179,20 @@ class Route:
     # -- what others wait for --------------------------------------------------------------------------------------------
 
     def _keep(self, type: BlockType, routing: bytes, block: bytes) -> None:
-        """A verified block goes into the cache; who asked for it in vain, or was asked, is told."""
+        """A verified block goes into the cache; who asked for it in vain, or was asked, is told.
+
+        Signed records do not: they are replaced where they are stored, and a cache would go on giving the old one.
+        """
+        if type is BlockType.SSK:
+            return
         reply: Reply[Outcome] = Reply(
-            self._timers, lambda outcome, now: self._kept(type, routing, outcome, now), self._now
+            self._timers, lambda outcome, now: self._arrived(type, routing, outcome, now), self._now
         )
         self._blocks.put(type, routing, block, "cache", reply)
         reply.is_later()
 
-    def _kept(self, type: BlockType, routing: bytes, outcome: Outcome, now: float) -> None:
+    def _arrived(self, type: BlockType, routing: bytes, outcome: Outcome, now: float) -> None:
+        """A block came into cache or store."""
         if outcome not in (Outcome.STORED, Outcome.KNOWN):
             return
         for node in self._failures.take_waiting(type, routing, now):
@@ -201,7 +207,7 @@ class Route:
                 if failure is None:
                     continue
                 self._offers.heard(neighbour.id, body.routing, now)
-                if failure.came_htl < NEAR_PIVOT_HTL:
+                if failure.came_htl < NEAR_PIVOT_HTL and type is BlockType.CHK:
                     self._take(neighbour, type, body, now)
                 return
         self.refusals.count(Refusal.OFFER_UNWANTED)

@@ -39,12 +39,22 @@ class StoreWalk(Walk):
 
 
 class Storing:
-    """The room of stores.  `keep` puts a block into the cache; `may_store` is False at nodes that are rarely up."""
+    """The room of stores.
+
+    `keep` puts a block into the cache, `arrived` is told what became of one that was put into the store.  `may_store` is
+    False at nodes that are rarely up.
+    """
 
     def __init__(
-        self, walks: Walks, blocks: Blocks, keep: Callable[[BlockType, bytes, bytes], None], *, may_store: bool = True
+        self,
+        walks: Walks,
+        blocks: Blocks,
+        keep: Callable[[BlockType, bytes, bytes], None],
+        arrived: Callable[[BlockType, bytes, Outcome, float], None],
+        *,
+        may_store: bool = True,
     ) -> None:
-        self._walks, self._blocks, self._keep = walks, blocks, keep
+        self._walks, self._blocks, self._keep, self._arrived = walks, blocks, keep, arrived
         self.may_store = may_store
 
     def begin(
@@ -65,9 +75,23 @@ class Storing:
         if source is not None and body.htl <= LAST_HTL:
             self._settle(walk, 0, now)
             return
+        if body.type is BlockType.SSK:
+            self._renew(walk)
         # Each hop is nearer than the one before, so it ends without a count; the last hop is for copies alone.
         walk.htl = max(LAST_HTL + 1, self._walks.lower(source, body.htl))
         self.go_on(walk, now)
+
+    def _renew(self, walk: StoreWalk) -> None:
+        """A record that passes replaces an older one that was stored here, be it on the way or at its pivot.
+
+        Whoever hands out copies leaves out whom the block came from, so that one would stay with the old record.
+        """
+
+        def held(found: tuple[bytes, ...]) -> None:
+            if found:
+                self._blocks.put(walk.type, walk.routing, walk.block, "store", lambda outcome: None)
+
+        self._blocks.get(walk.type, walk.routing, held)
 
     def _made(self, source: Neighbour | None, body: Store, routing: bytes, now: float) -> StoreWalk:
         walk = StoreWalk(self, source, body, routing, now)
@@ -149,6 +173,7 @@ class Storing:
         reply.is_later()
 
     def _kept(self, walk: StoreWalk, outcome: Outcome, now: float) -> None:
+        self._arrived(walk.type, walk.routing, outcome, now)
         if walk in self._walks:
             walk.copies += outcome in (Outcome.STORED, Outcome.KNOWN)
             self._hand_out(walk, now)

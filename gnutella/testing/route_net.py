@@ -11,7 +11,8 @@ import random
 from collections.abc import Callable
 from typing import Literal, TypeVar
 
-from anonymizer.blocks import SSK, Outcome, distance, verify
+from anonymizer.blocks import BLOCK_HEAD, SSK, Outcome, distance, verify
+from anonymizer.chk import BLOCK_BYTES, routing_of
 from anonymizer.fetching import Fetched
 from anonymizer.neighbours import place_of
 from anonymizer.reasons import Violation
@@ -33,9 +34,10 @@ def octave_of(apart: int) -> int:
 
 
 class HeldBlocks:
-    """Blocks of one node, in memory; answers at once."""
+    """Blocks of one node, in memory; answers at once.  Without a cache it keeps what is stored alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, has_cache: bool = True) -> None:
+        self.has_cache = has_cache
         self.cache: dict[tuple[int, bytes], tuple[bytes, ...]] = {}
         self.store: dict[tuple[int, bytes], tuple[bytes, ...]] = {}
 
@@ -51,6 +53,9 @@ class HeldBlocks:
         done: Callable[[Outcome], None],
     ) -> None:
         verify(type, routing, block)
+        if place == "cache" and not self.has_cache:
+            done(Outcome.REFUSED)
+            return
         kept = self.store if place == "store" else self.cache
         held = kept.get((type, routing), ())
         wanted = merge(held, block) if type == SSK else (block,)
@@ -65,7 +70,7 @@ class RouteNode:
         self.net, self.number = net, number
         self.id = hashlib.sha256(b"route node %d" % number).digest()
         self.place = place_of(self.id)
-        self.timers, self.blocks = Timers(), HeldBlocks()
+        self.timers, self.blocks = Timers(), HeldBlocks(net.has_caches)
         self.links: set[bytes] = set()
         self.bans: list[bytes] = []
         self.is_up = True
@@ -110,9 +115,17 @@ class RouteNet:
     """`count` nodes with links as membership makes them: neighbours on the ring, then one in each octave, up to `target`."""
 
     def __init__(
-        self, count: int, seed: int, *, target: int = 10, bytes_per_s: float = 1e9, encode: bool = False
+        self,
+        count: int,
+        seed: int,
+        *,
+        target: int = 10,
+        bytes_per_s: float = 1e9,
+        encode: bool = False,
+        has_caches: bool = True,
     ) -> None:
         self.rng, self.clock, self.bytes_per_s, self.encode = random.Random(seed), Clock(), bytes_per_s, encode
+        self.has_caches = has_caches
         self.nodes = [RouteNode(self, number) for number in range(count)]
         self.by_id = {node.id: node for node in self.nodes}
         self._delays: dict[frozenset[bytes], float] = {}
@@ -176,6 +189,15 @@ class RouteNet:
         delay = self._delays[frozenset((came.id, to))]
         self.clock.after(delay, self.by_id[to].receive, came.id, body)
 
+    def new_block(self) -> tuple[bytes, bytes]:
+        """A content block that nobody has: its key, and its bytes."""
+        block = BLOCK_HEAD + self.rng.randbytes(BLOCK_BYTES - len(BLOCK_HEAD))
+        return routing_of(block), block
+
+    def holders(self, type: BlockType, routing: bytes) -> list[RouteNode]:
+        """Nodes that are up and have it in their store."""
+        return [node for node in self.nodes if node.is_up and (type, routing) in node.blocks.store]
+
     def sent(self, kind: type[T]) -> list[T]:
         """Bodies of that kind which went over links."""
         return [body for _, _, body in self.carried if isinstance(body, kind)]
@@ -195,8 +217,3 @@ class RouteNet:
         node.route.fetch(type, routing, told.append, self.clock.now, second)
         node.wake()
         return told
-
-    def forget_caches(self) -> None:
-        """What is found after this is found in a store."""
-        for node in self.nodes:
-            node.blocks.cache.clear()

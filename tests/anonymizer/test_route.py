@@ -10,7 +10,7 @@ import pytest
 from anonymizer import failures as failures_module
 from anonymizer import walks
 from anonymizer.backoff import Backoff, Cause
-from anonymizer.blocks import CHK, distance, location, second_place
+from anonymizer.blocks import CHK, SSK, distance, location, second_place
 from anonymizer.chk import BLOCK_BYTES, routing_of
 from anonymizer.failures import Failures
 from anonymizer.fetching import MAX_FREE_FAILURES, Fetched
@@ -451,7 +451,7 @@ def test_both_records_of_a_fork_reach_the_reader_by_relay_and_pivot() -> None:
     assert relay.hear(peer, answers[0]) == []
     relay.hear(peer, answers[1])
     assert [body for _, body in only(relay.wait(0.1), Block)] == answers
-    assert set(relay.blocks.cache[2, DOCUMENT]) == {one, two}
+    assert relay.blocks.cache == {}
     told = pivot.fetch(BlockType.SSK, DOCUMENT)
     peer, asked = only(pivot.sent(), Fetch)[0]
     pivot.hear(peer, *(Block(asked.uid, body.type, body.block, body.more) for body in answers))
@@ -466,13 +466,25 @@ def test_a_fork_whose_second_record_never_comes_is_passed_on_as_what_came() -> N
     assert only(node.wait(2.1), Block) == [(SOURCE, Block(uid(1), BlockType.SSK, record(3)))]
 
 
-def test_a_newer_record_replaces_an_older_one_where_it_passes() -> None:
-    node = Lone()
-    node.blocks.put(BlockType.SSK, DOCUMENT, record(1), "cache", lambda outcome: None)
-    out = node.hear(SOURCE, Store(uid(1), 6, BlockType.SSK, False, record(2)))
-    for peer, body in only(out, Store):
-        node.hear(peer, Stored(body.uid, 3))
-    assert (node.blocks.cache | node.blocks.store)[2, DOCUMENT] == (record(2),)
+def test_a_newer_record_replaces_an_older_one_where_it_is_stored_and_no_cache_keeps_any() -> None:
+    node = Lone(links=0)
+    for sequence, expected in ((1, 1), (3, 3), (2, 3)):
+        node.hear(SOURCE, Store(uid(sequence), 1, BlockType.SSK, False, record(sequence)))
+        assert (node.blocks.cache, node.blocks.store[2, DOCUMENT]) == ({}, (record(expected),))
+
+
+def test_a_newer_record_renews_the_one_that_is_stored_where_it_passes_and_at_its_pivot_and_nowhere_else() -> None:
+    place = location(SSK, DOCUMENT)
+    # A node with a neighbour that is nearer, so that the record passes.
+    own = max((bytes((n,)) * 32 for n in range(64, 90)), key=lambda node: distance(place_of(node), place))
+    relay, pivot, empty = Lone(own=own), Lone(own=own), Lone(own=own)
+    for node in (relay, pivot):
+        node.blocks.put(BlockType.SSK, DOCUMENT, record(1), "store", lambda outcome: None)
+    for node in (relay, empty):
+        assert only(node.hear(SOURCE, Store(uid(1), 6, BlockType.SSK, False, record(2))), Store)
+    pivot.route.store(BlockType.SSK, DOCUMENT, record(2), lambda copies, now: None, pivot.now)
+    assert relay.blocks.store[SSK, DOCUMENT] == pivot.blocks.store[SSK, DOCUMENT] == (record(2),)
+    assert empty.blocks.store == {}
 
 
 def test_blocks_on_a_slow_disk_are_answered_when_they_come() -> None:

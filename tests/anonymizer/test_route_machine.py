@@ -84,7 +84,7 @@ class Routes(RuleBasedStateMachine):
         #: Requests of neighbours, and how often each got its final answer.
         self.begun: dict[tuple[bytes, bytes], int] = {}
         self.answers: dict[tuple[bytes, bytes], int] = {}
-        self.number = 0
+        self.number = 1
         self.route = Route(IDS[0], random.Random(1), self.timers, self.blocks, self._sent, bytes_per_s=20_000)
 
     def _sent(self, node: bytes, body: AnyBody) -> None:
