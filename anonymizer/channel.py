@@ -73,7 +73,7 @@ class Picks:
     `capabilities` are what its pivots need, `last` is the id of the one that was picked last.
     """
 
-    __slots__ = ("capabilities", "last", "networks", "reopens", "used")
+    __slots__ = ("capabilities", "count", "last", "networks", "reopens", "used")
 
     def __init__(self, reopens: int = MAX_REOPENS, capabilities: int = PIVOT) -> None:
         self.capabilities = capabilities
@@ -81,11 +81,20 @@ class Picks:
         self.used: set[bytes] = set()
         self.networks: set[str] = set()
         self.reopens = reopens
+        #: Circuits to pivots that were opened.
+        self.count = 0
 
-    @property
-    def count(self) -> int:
-        """Pivots that were asked."""
-        return len(self.used)
+    def take(self, node_id: bytes, network: str) -> None:
+        """This pivot is used now."""
+        self.used.add(node_id)
+        self.last = node_id
+        self.networks.add(network)
+        self.count += 1
+
+    def again(self) -> None:
+        """All have been used: any may be used again."""
+        self.used.clear()
+        self.networks.clear()
 
 
 class Channel:
@@ -296,9 +305,7 @@ class Channels:
             opening = self._seal(pivot, first, now)
             number = None if opening is None else self.circuits.open(pivot.node_id, opening.sealed, now)
             if opening is not None and number is not None:
-                picks.used.add(pivot.node_id)
-                picks.last = pivot.node_id
-                picks.networks.add(self._known.network_of(pivot))
+                picks.take(pivot.node_id, self._known.network_of(pivot))
                 return number, opening
             if opening is not None:
                 return None
