@@ -35,7 +35,7 @@ OTHERS = {"route", "pivot", "seek", "store", "anchors"}
 #: What those for others must not reach.
 PRIVATE = {"client_cache", "client", "channel", "lanes", "transfer", "asking", "documents"}
 #: Rooms that are built one after another: a name may be missing until its room is there, but not be another one.
-LATER = {"search"}
+LATER: set[str] = set()
 #: Joins the rooms, and hands each what it may have.
 JOINS = {"core", "service"}
 
