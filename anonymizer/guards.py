@@ -1,9 +1,10 @@
 """Guards: the few nodes that own circuits may begin with, kept for weeks and on disk: each change is one more chance for spies.
 
 Three are listed.  The first carries all; the second only when the first has been down for more than ten minutes at a check, and
-checks come at random times; the third when both have.  No error and no restart changes the list: one leaves it when its time,
-drawn when it was picked, is over, or when it refuses to be an edge before it ever was one, or when nobody has described it for
-a week of its absence.
+checks come at random times; the third when both have.  No error and no restart changes the list: one leaves it when its time is
+over, or when it refuses to be an edge before it carried anything of ours, or when nobody describes it after a week of its
+absence.  Its time is drawn when it is picked, and once more when it is first used: else three that were picked together would
+follow each other within days.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ GONE_S: Final = 7 * DAY_S
 
 @dataclass(slots=True)
 class Guard:
-    """One of the list.  `is_proven`: it has been an edge; `down_since` is None while it is one."""
+    """One of the list.  `is_used`: it has carried circuits of ours; `down_since` is None while it is an edge with a link."""
 
     node: NodeId
     until: float
-    is_proven: bool
+    is_used: bool
     down_since: float | None
     given_up_at: float = 0.0
 
@@ -67,11 +68,13 @@ class Guards:
         free = sorted(node for node in eligible if node not in self and node not in self._refused)
         while len(self._guards) < MAX_GUARDS and free:
             node = free.pop(self._chance.randrange(len(free)))
-            until = now + MIN_KEPT_S + self._chance.random() * (MAX_KEPT_S - MIN_KEPT_S)
-            self._add(Guard(node, until, False, None), now)
+            self._add(Guard(node, self._end(now), False, None), now)
         if len(self._guards) < MAX_GUARDS:
             # All were asked: next time they may have room.
             self._refused.clear()
+
+    def _end(self, now: float) -> float:
+        return now + MIN_KEPT_S + self._chance.random() * (MAX_KEPT_S - MIN_KEPT_S)
 
     def _add(self, guard: Guard, now: float) -> None:
         self._guards.append(guard)
@@ -81,21 +84,21 @@ class Guards:
         return guard.down_since is not None and now - guard.down_since > GONE_S and guard.node not in eligible
 
     def refused(self, node: NodeId, now: float) -> None:
-        """It takes no edges, or cannot be reached.  One that was is kept: it saw what it saw, and its place is not for sale."""
-        if any(guard.node == node and not guard.is_proven for guard in self._guards):
+        """It takes no edges, or cannot be reached.  One that was used is kept: it saw what it saw, and it may come back."""
+        if any(guard.node == node and not guard.is_used for guard in self._guards):
             self._guards = [guard for guard in self._guards if guard.node != node]
             self._refused.add(node)
 
     def rows(self) -> list[tuple[bytes, float, bool]]:
-        """What to keep on disk: node, until when, whether it ever was an edge; in their order."""
-        return [(guard.node, guard.until, guard.is_proven) for guard in self._guards]
+        """What to keep on disk: node, until when, whether it ever was used; in their order."""
+        return [(guard.node, guard.until, guard.is_used) for guard in self._guards]
 
     def restore(self, rows: Iterable[tuple[bytes, float, bool]], now: float) -> None:
         """What was kept on disk; a time beyond any that is drawn is cut, and all count as down from now on."""
         self._guards = []
-        for node, until, is_proven in rows:
+        for node, until, is_used in rows:
             if len(self._guards) < MAX_GUARDS and node not in self and now < until:
-                self._add(Guard(node, min(until, now + MAX_KEPT_S), is_proven, None), now)
+                self._add(Guard(node, min(until, now + MAX_KEPT_S), is_used, None), now)
 
     # -- which of them ---------------------------------------------------------------------------------------------------
 
@@ -103,7 +106,13 @@ class Guards:
         """It is a self-initiated edge, with a link."""
         for guard in self._guards:
             if guard.node == node:
-                guard.down_since, guard.is_proven = None, True
+                guard.down_since = None
+
+    def used(self, node: NodeId, now: float) -> None:
+        """Something of ours begins with it."""
+        for guard in self._guards:
+            if guard.node == node and not guard.is_used:
+                guard.is_used, guard.until = True, self._end(now)
 
     def down(self, node: NodeId, now: float) -> None:
         """It is none any more, or has no link."""

@@ -158,6 +158,7 @@ class Stem:
         guard = self.guard(now)
         if guard is None or pivot_id == guard:
             return None
+        self.guards.used(guard, now)
         stem = VirtualStem(self._chance, self._round_trips, False)
         return self._open(guard, Open(Phase.STEM, pivot_id, 0, sealed), stem, now)
 
@@ -205,6 +206,7 @@ class Stem:
         guard = self.guard(now)
         if guard is None or guard == pivot_id:
             return False
+        self.guards.used(guard, now)
         return self._post(guard, None, Post(Phase.STEM, pivot_id, 0, sealed), False, now)
 
     def _held(self, number: int, now: float) -> float:
@@ -471,8 +473,8 @@ class Stem:
         found = self._outbox.due(now, blocked, turn)
         if self._withheld and self._outbox.held <= MAX_HELD // 2:
             ways, self._withheld = self._withheld, []
-            for way in dict.fromkeys(ways):
-                if not way.is_closed:
+            for way in ways:
+                if not way.is_closed and way.receiving.owed:
                     self._grant(way)
         return found
 
