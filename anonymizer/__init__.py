@@ -1,7 +1,7 @@
 """The relay layer: requests that do not say who asks, and storage that cannot read what it holds.
 
-Pure modules, as the inner rooms of `gnutella`: no reactor, no clock and no chance of their own.  `gnutella` never imports this
-package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs the extra `anonymizer`.
+Pure modules but for the edge, as the inner rooms of `gnutella`: no reactor, no clock and no chance of their own.  `gnutella`
+never imports this package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs the extra `anonymizer`.
 
     cbor                  the one form of structured bytes: canonical, bounded
     cells                 what goes over a link: two sizes, a header that is never copied
@@ -14,12 +14,13 @@ package; it may use the errors, reasons, units and codecs of `gnutella`.  Needs 
     pacing                delays that keep order, fair queues, the stem that an origin imitates
     membership own        which nodes are known and linked; this node's own descriptor
     gossip edge_talk targets bans   parts of membership: descriptors, stem edges, whom to dial, whom not
+    tls link links        the edge: sessions between nodes, one connection, all of them (needs Twisted)
+    channel               the origin's end of circuits: pivots picked, lost circuits replaced
+    lanes transfer        several of them that do one transfer; files out and in
     guards edges          where own circuits begin; where others' go on, and where their stems end
     credit circuits       windows between neighbours; the circuits of a node and their bounds
     outbox seen           what waits to be sent; what came before
     stem                  circuits from origin to pivot, and all that goes onto an edge
-    channel               the origin's end of circuits: pivots picked, lost circuits replaced
-    lanes transfer        several of them that do one transfer; files out and in
     asking documents      signed documents over one of them; newest editions
     decoys meter client   circuits that nobody needs; what the layer is worth now; the origin's side, joined
     chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text

@@ -11,7 +11,6 @@ from typing import Final
 
 from anonymizer.reasons import Refusal, Refusals
 from anonymizer.seams import Edges, Guards
-from anonymizer.stem import MAX_INITIATED
 from anonymizer.wire import AnyBody, EdgeAnswer, EdgeDrop, EdgeRequest
 
 #: Between two requests of one node.
@@ -69,7 +68,7 @@ class EdgeTalk:
             self.refusals.count(Refusal.EDGE_OFTEN)
             return False
         _remember(self._asked_us, node, now)
-        if node in self._waiting or node in self._guards.wanted(now)[:MAX_INITIATED]:
+        if node in self._waiting or node in self._guards.wanted(now):
             # Both want it: it is of either one's choice.
             return self._edges.make_edge(node, True)
         network = self._network(node)
@@ -86,12 +85,15 @@ class EdgeTalk:
         for node in [node for node, since in self._waiting.items() if now - since > ANSWER_S]:
             del self._waiting[node]
             self._guards.refused(node, now)
-        for node in list(self._guards.wanted(now)[:MAX_INITIATED]):
+        for node in list(self._guards.wanted(now)):
             if not self._edges.has_room(True):
                 return
             if node in self._accepted and self._is_edge(node):
-                # Of its choice it is an edge already, and that is no way for what is ours.
-                self._guards.refused(node, now)
+                # Of its choice it is an edge already; ours can it be only if the stem says so.
+                if self._edges.make_edge(node, True):
+                    del self._accepted[node]
+                else:
+                    self._guards.refused(node, now)
                 continue
             is_open = node in self._links and not self._edges.is_edge(node) and node not in self._waiting
             if is_open and not _is_recent(self._asked, node, now):

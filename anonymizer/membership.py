@@ -52,6 +52,8 @@ PAD_RATE: Final = 0.5
 RETRY_S: Final = 60.0
 MAX_RETRY_S: Final = 3_600.0
 MAX_FAILURES: Final = 4_096
+#: Nodes that somebody is told of whose link is refused.
+MAX_PARTING: Final = 8
 #: Wishes are looked over this often, and when a link came or went.
 WISH_S: Final = 10.0
 TIDY_S: Final = 600.0
@@ -155,6 +157,14 @@ class Membership:
         self._gossip.link_down(node)
         self._talk.link_down(node)
         self._wish_at = now
+
+    def parting(self, now: float) -> Descriptors | None:
+        """Some nodes that can be dialled, for somebody for whom there is no room here; None: we know none."""
+        found = [d for d in self.known if d.host]
+        if not found:
+            return None
+        picked = {self._chance.randrange(len(found)) for _ in range(MAX_PARTING)}
+        return Descriptors(tuple(found[number].data for number in sorted(picked)))
 
     def dial_failed(self, node: bytes, now: float) -> None:
         """It could not be reached, or refused us: not again for a while."""

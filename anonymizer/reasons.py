@@ -58,6 +58,17 @@ class Refusal(Enum):
     BAD_TAG = "bad_tag", "circuit", "a cell of a circuit that is not what the other end sealed"
     BAD_INNER = "bad_inner", "circuit", "an opened cell that cannot be read"
 
+    # -- the session below a link ---------------------------------------------------------------------------------------
+    TLS_BROKEN = "tls_broken", "link", "a TLS handshake or record that OpenSSL refuses: another version, no certificate"
+    TLS_ALPN = "tls_alpn", "link", "a session in which something else is spoken"
+    CERTIFICATE = "certificate", "link", "a certificate that is not as the layer makes them, or more than one"
+    PIN = "pin", "link", "another node than the one that was dialled"
+    HELLO_LATE = "hello_late", "link", "a session, or a first cell, that did not come in time"
+    HELLO_BROKEN = "hello_broken", "link", "a first cell that is no HELLO, of no common version, or a second HELLO"
+    HELLO_PROOF = "hello_proof", "link", "a HELLO of another session: somebody is in between"
+    HELLO_DESCRIPTOR = "hello_descriptor", "link", "a HELLO with the descriptor of another node"
+    HALF_OPEN = "half_open", "link", "more connections that have not said who they are than may wait"
+    NETWORK_FAST = "network_fast", "link", "more than three connections a minute from one network"
     # -- links and membership -------------------------------------------------------------------------------------------
     GOSSIP_FAST = "gossip_fast", "cell", "descriptors faster than one cell a second, or asked for again too soon"
     EDGE_OFTEN = "edge_often", "cell", "a stem edge asked for more than once an hour"

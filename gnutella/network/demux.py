@@ -1,7 +1,8 @@
 """What arrives on the peer port: the first bytes of a connection decide who gets it (protocol digest 1.10).
 
     GNUTELLA CONNECT/   a link            GET, HEAD and other methods   an upload
-    GIV                 answer to a push  16 03                         TLS; what comes inside is looked at again
+    GIV                 answer to a push  16 03                         TLS; what comes inside is looked at again,
+                                                                        or who takes all that its client offers
 
 Everything else is closed and counted.  A connection that has not said what it wants is bounded in bytes (the longest prefix),
 in time, in number, and in number for each address.
@@ -17,10 +18,12 @@ from twisted.internet.interfaces import IAddress, IOpenSSLServerConnectionCreato
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from gnutella.errors import RemoteViolation
 from gnutella.network.gate import Gate
 from gnutella.network.guard import Guard
 from gnutella.network.own_address import plain_host
 from gnutella.networks import host_key, is_loopback
+from gnutella.protocol.client_hello import alpn_of
 from gnutella.reasons import DropReason
 
 #: Connections that have not said yet what they want, links still shaking hands included; gtk-gnutella keeps 100 or so.
@@ -55,6 +58,7 @@ class Doors:
     tls: IOpenSSLServerConnectionCreator | None
     count: Callable[[DropReason], None]
     gate: Gate = field(default_factory=Gate)
+    inside: dict[bytes, Callable[[Callable[[], None]], IProtocol]] = field(default_factory=dict)
 
 
 class FirstBytes(Protocol):
@@ -82,6 +86,8 @@ class FirstBytes(Protocol):
         if self._is_decided:
             return
         buffer = self._buffer = self._buffer + data
+        if buffer.startswith(_TLS) and not self._is_tls and self._doors.inside and self._is_for_others(buffer):
+            return
         if buffer.startswith(_TLS) and not self._is_tls and self._doors.tls is not None:
             self._start_tls(self._doors.tls)
         elif (taker := self._taker(buffer)) is not None:
@@ -109,6 +115,21 @@ class FirstBytes(Protocol):
             self._settled()
             return self._doors.giv(host)
         return None
+
+    def _is_for_others(self, buffer: bytes) -> bool:
+        """Whether the client hello is not complete, or was handed over."""
+        try:
+            offered = alpn_of(buffer)
+        except RemoteViolation:
+            return False  # OpenSSL may make something of it
+        if offered is None:
+            return True
+        taker = self._doors.inside.get(offered[0]) if len(offered) == 1 else None
+        if taker is None:
+            return False
+        self._decide()
+        self._switch(taker(self._settled), buffer)
+        return True
 
     def _is_closed_door(self, buffer: bytes) -> bool:
         """A known prefix, complete, for which there was no taker."""

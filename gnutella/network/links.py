@@ -109,7 +109,7 @@ class Links:
         self._ports = Ports(reactor)
         self._introductions = Introductions(settings, router.servent_id, own_address, hosts, self._ports)
         tls_server = None if self.tls is None else self.tls.server
-        doors = Doors(self._incoming, http, giv, tls_server, router.count_drop, self._gate)
+        self.doors = doors = Doors(self._incoming, http, giv, tls_server, router.count_drop, self._gate)
         self._port = PeerPort(
             reactor,
             doors,

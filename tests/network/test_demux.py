@@ -54,6 +54,9 @@ class Port:
         doors = Doors(self._link, self._maker("http") if http else None, self._maker("giv"), None, self._count)
         self.factory = PeerPort(self.clock, doors, TIMEOUT_S)
 
+    def inside(self, name: bytes) -> None:
+        self.factory._doors.inside[name] = self._link
+
     def _count(self, reason: DropReason) -> None:
         self.counts[reason] += 1
 
@@ -271,3 +274,50 @@ def test_any_bytes_in_any_cut_are_taken_over_or_refused_alike(data: bytes, draw:
         assert port.clock.getDelayedCalls() == []
     assert outcomes[0] == outcomes[1] == outcomes[2]
     assert sum(outcomes[0][1].values()) + len(outcomes[0][0]) == 1
+
+
+HELLO = (
+    bytes.fromhex("1603010042")
+    + b"\1\0\0\x3e\3\3"
+    + bytes(32)
+    + bytes.fromhex("00000213010100")
+    + (b"\0\x13\0\x10\0\x08\0\x06\5arl/1\0\x0a\0\3abc")
+)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_tls_that_offers_a_known_protocol_is_handed_over_unread(at_once: bool) -> None:
+    port = Port()
+    port.inside(b"arl/1")
+    guard, transport = port.connect()
+    for piece in [HELLO + b"more"] if at_once else [bytes((byte,)) for byte in HELLO + b"more"]:
+        guard.dataReceived(piece)
+    assert [taker.got for taker in port.takers] == [HELLO + b"more"]
+    assert port.factory.half_open == 1  # until the taker says so
+    port.settled[0]()
+    assert port.factory.half_open == 0 and not port.counts and transport.value() == b""
+    guard.connectionLost(ORDERLY_END)
+
+
+@pytest.mark.parametrize("inside", [b"", b"arl/2"])
+def test_tls_that_offers_it_where_it_is_not_spoken_goes_where_it_always_went(inside: bytes) -> None:
+    port = Port()
+    if inside:
+        port.inside(inside)
+    guard, transport = port.connect()
+    guard.dataReceived(HELLO)
+    assert transport.disconnected and port.takers == []
+    assert port.counts == {DropReason.GARBAGE: 1}  # TLS is off here
+
+
+def test_a_hello_that_does_not_end_is_closed_in_time_and_one_that_is_none_at_once() -> None:
+    port = Port()
+    port.inside(b"arl/1")
+    guard, transport = port.connect()
+    guard.dataReceived(HELLO[:-1])
+    assert not transport.disconnected
+    port.clock.advance(TIMEOUT_S)
+    assert transport.disconnected and port.counts == {DropReason.SLOW: 1}
+    guard, transport = port.connect()
+    guard.dataReceived(b"\x16\3\1\0\0")
+    assert transport.disconnected and port.counts[DropReason.GARBAGE] == 1
