@@ -12,11 +12,11 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from anonymizer.cells import decode
+from anonymizer.guards import EDGES
 from anonymizer.known import KnownNodes
 from anonymizer.membership import Manners, Membership
 from anonymizer.own import OwnDescriptor, OwnFacts
 from anonymizer.seal import PivotKeys
-from anonymizer.stem import MAX_ACCEPTED, MAX_INITIATED
 from anonymizer.timers import Timers
 from anonymizer.wire import AnyBody, ByeReason, cell_of, parse
 from gnutella.lab.clock import Clock
@@ -33,7 +33,7 @@ class FakeEdges:
 
     def has_room(self, is_initiated: bool) -> bool:
         count = sum(kind is is_initiated for kind in self.edges.values())
-        return count < (MAX_INITIATED if is_initiated else MAX_ACCEPTED)
+        return count < EDGES
 
     def is_edge(self, node: bytes) -> bool:
         return node in self.edges
@@ -60,7 +60,7 @@ class FakeGuards:
         self.gone: set[bytes] = set()
 
     def wanted(self, now: float) -> list[bytes]:
-        while len(self.chosen) < MAX_INITIATED:
+        while len(self.chosen) < EDGES:
             picked = self._known.pick(self._rng, now, without={*self.chosen, *self.gone})
             if picked is None:
                 break
