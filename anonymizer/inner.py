@@ -208,6 +208,33 @@ TYPES: Final[dict[int, type[Body]]] = {
 _NUMBERS = {kind: number for number, kind in TYPES.items()}
 
 
+#: What stands around a content block, the one form that it has: it is said so often that it is not taken apart.
+_BLOCK_SIZE: Final = BLOCK_SIZES[BlockType.CHK]
+_BLOCK_HEAD, _STORE_HEAD = (
+    head + cbor.encode({0: number, 1: int(BlockType.CHK), 2: bytes(_BLOCK_SIZE)}, LARGE_PLAIN)[1:-_BLOCK_SIZE]
+    for head, number in ((b"\xa3", _NUMBERS[InnerBlock]), (b"\xa4", _NUMBERS[StoreBlock]))
+)
+_STORE_TAILS: Final = {b"\x03\xf4": False, b"\x03\xf5": True}
+
+
+def _encode_content(body: Body) -> bytes | None:
+    """The same as for any instruction, if it holds a content block."""
+    if not isinstance(body, InnerBlock) or body.type is not BlockType.CHK or len(body.block) != _BLOCK_SIZE:
+        return None
+    if not isinstance(body, StoreBlock):
+        return _BLOCK_HEAD + body.block
+    return _STORE_HEAD + body.block + (b"\x03\xf5" if body.second else b"\x03\xf4")
+
+
+def _decode_content(data: bytes) -> InnerBlock | None:
+    """The other way round; None: it is something else, or nothing."""
+    if len(data) == len(_BLOCK_HEAD) + _BLOCK_SIZE and data.startswith(_BLOCK_HEAD):
+        return InnerBlock(BlockType.CHK, data[len(_BLOCK_HEAD) :])
+    if len(data) == len(_STORE_HEAD) + _BLOCK_SIZE + 2 and data.startswith(_STORE_HEAD) and data[-2:] in _STORE_TAILS:
+        return StoreBlock(BlockType.CHK, data[len(_STORE_HEAD) : -2], _STORE_TAILS[data[-2:]])
+    return None
+
+
 def place_of(token: bytes) -> bytes:
     """A token where a routing key belongs."""
     return token + bytes(ROUTING.low - len(token))
@@ -215,6 +242,8 @@ def place_of(token: bytes) -> bytes:
 
 def encode(body: Body, limit: int = LARGE_PLAIN - _LENGTH_SIZE) -> bytes:
     """The instruction as one canonical map."""
+    if (data := _encode_content(body)) is not None and len(data) <= limit:
+        return data
     try:
         type(body).from_map(body.to_map(), Refusal.BAD_INNER)
     except Violation as violation:
@@ -225,6 +254,8 @@ def encode(body: Body, limit: int = LARGE_PLAIN - _LENGTH_SIZE) -> bytes:
 
 def decode(data: bytes, limit: int = LARGE_PLAIN - _LENGTH_SIZE) -> Body:
     """The instruction that `data` is; Violation(BAD_INNER) if it is none."""
+    if len(data) <= limit and (block := _decode_content(data)) is not None:
+        return block
     value = read_map(data, limit, Refusal.BAD_INNER)
     kind = value.get(0)
     if isinstance(kind, bool) or not isinstance(kind, int) or kind not in TYPES:

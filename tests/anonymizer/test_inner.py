@@ -9,12 +9,28 @@ from hypothesis import strategies as st
 
 from anonymizer.cells import LARGE_BODY, SMALL_BODY
 from anonymizer.fields import Body
-from anonymizer.inner import LARGE_PLAIN, SMALL_PLAIN, TYPES, Dummy, Hit, Opened, decode, encode, plain_of, read_plain
+from anonymizer.inner import (
+    LARGE_PLAIN,
+    SMALL_PLAIN,
+    TYPES,
+    Dummy,
+    Hit,
+    InnerBlock,
+    Opened,
+    StoreBlock,
+    decode,
+    encode,
+    plain_of,
+    read_plain,
+)
 from anonymizer.reasons import Refusal, Violation
+from anonymizer.wire import BLOCK_SIZES, BlockType
 from gnutella.errors import LocalMisuse
 from tests.anonymizer.strategies import instructions
 from tests.anonymizer.test_wire import beyond, within
 
+CHK = BlockType.CHK
+BLOCK = bytes(range(4)) * (BLOCK_SIZES[CHK] // 4)
 FIELDS = [pytest.param(n, kind, key, id=f"{n}-{key}") for n, kind in TYPES.items() for key in range(len(kind.KINDS))]
 
 
@@ -75,3 +91,17 @@ def test_fill_is_zeros_and_cells_have_the_right_size() -> None:
     refuse(b"\0")
     with pytest.raises(LocalMisuse):
         plain_of(Opened(bytes(31)))
+
+
+@pytest.mark.parametrize("body", [InnerBlock(CHK, BLOCK), StoreBlock(CHK, BLOCK, False), StoreBlock(CHK, BLOCK, True)])
+def test_content_blocks_have_the_form_that_any_instruction_has(body: Body) -> None:
+    number = next(number for number, kind in TYPES.items() if kind is type(body))
+    value = {0: number} | {key + 1: item for key, item in body.to_map().items()}
+    assert encode(body) == cbor2.dumps(value, canonical=True)
+    for changed in (b"\xa2", b"\xb8"):
+        with pytest.raises(Violation):
+            decode(changed + encode(body)[1:])
+    with pytest.raises(Violation):
+        decode(encode(body) + b"\0")
+    with pytest.raises(Violation):
+        decode(encode(body), 1_000)
