@@ -179,13 +179,8 @@ class Fetching:
         self._failed_elsewhere(walk, wait_s, now)
 
     def gave_up(self, walk: Walk, neighbour: Neighbour, now: float) -> None:
-        """Who asked us has as little time left; only our own pivot has enough for another neighbour."""
-        assert isinstance(walk, FetchWalk)
+        """The others still have what time is left, at a pivot as at any relay."""
         self._failures.failed(walk.key, neighbour.id, walk.htl, now + SILENT_S)
-        if walk.source is None:
-            self.go_on(walk, now)
-        else:
-            self._not_found(walk, now)
 
     def expired(self, walk: Walk, now: float) -> None:
         assert isinstance(walk, FetchWalk)

@@ -155,7 +155,8 @@ class Route:
         if take is not None and take[0] == neighbour.id:
             self._take_answered(take, body)
             return
-        walk = self._walks.answering(neighbour, body.uid)
+        is_late_block = isinstance(body, Block) and not body.more
+        walk = self._walks.answering(neighbour, body.uid, late=is_late_block)
         if walk is None:
             return
         if isinstance(body, Accepted):

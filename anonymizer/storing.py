@@ -2,8 +2,8 @@
 
 The node that keeps it hands a copy each to the two of its neighbours that are nearest to the block's place, as a STORE with one
 hop left and a uid of its own; such a one is kept where it arrives.  Relays on the way keep the block in their cache, but for
-those that may be the first neighbour of the pivot.  The pivot itself keeps nothing: where it
-is nearest, it hands out all three.
+those that may be the first neighbour of the pivot, or the pivot.  Who is nearest keeps it in any case: whoever finds it there
+learns where it belongs, and not who brought it.
 """
 
 from __future__ import annotations
@@ -111,20 +111,18 @@ class Storing:
             self.expired(walk, now)
             return
         own = distance(self._walks.neighbours.place, walk.place)
-        within = own if self.may_store or walk.source is None else RING
+        within = own if self.may_store else RING
         neighbour = self._walks.neighbours.best(walk.place, now, walk.tried, within=within)
         if neighbour is not None:
             body = Store(walk.uid, walk.htl, walk.type, walk.second, walk.block)
             self._walks.ask(walk, neighbour, body, now)
-        elif walk.source is None:
-            self._settle(walk, MAX_COPIES, now)
-        elif self.may_store and own < distance(walk.source.place, walk.place):
+        elif self.may_store and (walk.source is None or own < distance(walk.source.place, walk.place)):
             self._settle(walk, MAX_COPIES - 1, now)
         else:
             self._finish(walk, NoRoute(walk.uid, walk.htl), now)
 
     def gave_up(self, walk: Walk, neighbour: Neighbour, now: float) -> None:
-        self.go_on(walk, now)
+        """Nothing but the next neighbour."""
 
     def no_route(self, walk: Walk, htl: int, now: float) -> None:
         """A dead end."""
@@ -162,12 +160,9 @@ class Storing:
     # -- where it is kept ------------------------------------------------------------------------------------------------
 
     def _settle(self, walk: StoreWalk, copies: int, now: float) -> None:
-        """Keep it, unless this node is its pivot, and hand out so many copies."""
+        """Keep it, and hand out so many copies."""
         walk.wanted = copies
         self._walks.wait(walk, min(now + COPY_S, walk.ends_at), lambda at: self.expired(walk, at))
-        if walk.source is None:
-            self._hand_out(walk, now)
-            return
         reply: Reply[Outcome] = Reply(self._walks.timers, lambda outcome, at: self._kept(walk, outcome, at), now)
         self._blocks.put(walk.type, walk.routing, walk.block, "store", reply)
         reply.is_later()

@@ -33,7 +33,8 @@ ACCEPT_S: Final = 10.0
 #: An answer takes so long at most, with the most hops; with fewer less, so that it is the last one on the way that gives up.
 SEARCH_S: Final = 20.0
 STORE_S: Final = 60.0
-#: What ends a request whatever its neighbours do.
+#: What ends a request whatever its neighbours do.  The same at pivots and relays, though who asked a relay waits less: nobody
+#: shall tell them apart by swallowing a request and watching who tries another neighbour.
 FETCH_LIFE_S: Final = 60.0
 STORE_LIFE_S: Final = 120.0
 #: All that was admitted can be sent within so many seconds (design section 2.7).
@@ -48,6 +49,11 @@ RETRY_S: Final = 2
 T = TypeVar("T")
 
 
+def answer_s(is_store: bool, htl: int) -> float:
+    """Seconds in which a request that was accepted with so many hops is answered."""
+    return (STORE_S if is_store else SEARCH_S) * (htl + 4) / (MAX_HTL + 4)
+
+
 class Walk:
     """One request here.  `source` is None for one of this node's pivot."""
 
@@ -56,9 +62,11 @@ class Walk:
         "asked",
         "begun",
         "came_htl",
+        "due",
         "ends_at",
         "htl",
         "is_store",
+        "late",
         "overloaded",
         "place",
         "room",
@@ -81,12 +89,16 @@ class Walk:
         self.came_htl = self.htl = body.htl
         self.begun = now
         self.ends_at = now + (STORE_LIFE_S if self.is_store else FETCH_LIFE_S)
+        #: When the neighbour's time is over; the walk's own may be before.
+        self.due = now
         self.tried: set[NodeId] = set() if source is None else {source.id}
         #: With whom it is, and whether that one took it.
         self.asked: Neighbour | None = None
         self.accepted = False
         #: A neighbour refused it for overload.
         self.overloaded = False
+        #: Those who were too slow; a block that comes from one of them nevertheless is as good.
+        self.late: set[NodeId] = set()
         self.timer: Timer | None = None
 
     @property
@@ -98,10 +110,10 @@ class Room(Protocol):
     """Who decides over walks of one kind."""
 
     def go_on(self, walk: Walk, now: float) -> None:
-        """The neighbour that had it does not have it any more: the next one, or the end."""
+        """The neighbour that had it does not have it any more: the next one, or the end if its time is over."""
 
     def gave_up(self, walk: Walk, neighbour: Neighbour, now: float) -> None:
-        """The neighbour accepted and never answered."""
+        """The neighbour never accepted, or never answered; `go_on` follows."""
 
     def expired(self, walk: Walk, now: float) -> None:
         """Its life is over."""
@@ -250,8 +262,12 @@ class Walks:
         walk.asked, walk.accepted = neighbour, False
         walk.tried.add(neighbour.id)
         neighbour.asked.add(walk.uid)
-        self.wait(walk, min(now + ACCEPT_S, walk.ends_at), lambda at: self._timed_out(walk, at))
+        self._wait_for_neighbour(walk, now + ACCEPT_S)
         self.send(neighbour.id, body)
+
+    def _wait_for_neighbour(self, walk: Walk, due: float) -> None:
+        walk.due = due
+        self.wait(walk, min(due, walk.ends_at), lambda at: self._timed_out(walk, at))
 
     def leave(self, walk: Walk) -> None:
         """The neighbour that it is with has answered, or is out of time."""
@@ -259,10 +275,10 @@ class Walks:
             walk.asked.asked.discard(walk.uid)
             walk.asked = None
 
-    def answering(self, neighbour: Neighbour, uid: bytes) -> Walk | None:
-        """The walk that this neighbour may answer."""
+    def answering(self, neighbour: Neighbour, uid: bytes, late: bool = False) -> Walk | None:
+        """The walk that this neighbour may answer; with `late`, also one that it was asked before and was too slow for."""
         walk = self._walks.get(uid)
-        if walk is None or walk.asked is not neighbour:
+        if walk is None or not (walk.asked is neighbour or (late and walk.asked and neighbour.id in walk.late)):
             self.refusals.count(Refusal.ROUTE_STRAY)
             return None
         return walk
@@ -273,8 +289,7 @@ class Walks:
             return
         walk.accepted = True
         walk.asked.backoff.accepted()
-        answer_s = (STORE_S if walk.is_store else SEARCH_S) * (walk.htl + 4) / (MAX_HTL + 4)
-        self.wait(walk, min(now + answer_s, walk.ends_at), lambda at: self._timed_out(walk, at))
+        self._wait_for_neighbour(walk, now + answer_s(walk.is_store, walk.htl))
 
     def rejected(self, walk: Walk, body: Reject, now: float) -> None:
         """The neighbour does not take it; one that is overloaded is left alone for a while."""
@@ -288,15 +303,12 @@ class Walks:
     def _timed_out(self, walk: Walk, now: float) -> None:
         neighbour, was_accepted = walk.asked, walk.accepted
         self.leave(walk)
-        if neighbour is not None:
+        if neighbour is not None and now >= walk.due:
             self.refusals.count(Refusal.ROUTE_TIMEOUT)
             neighbour.backoff.blame(Cause.TRANSFER if was_accepted else Cause.MANDATORY, now)
-        if now >= walk.ends_at:
-            walk.room.expired(walk, now)
-        elif neighbour is not None and was_accepted:
+            walk.late.add(neighbour.id)
             walk.room.gave_up(walk, neighbour, now)
-        else:
-            walk.room.go_on(walk, now)
+        walk.room.go_on(walk, now)
 
     def link_down(self, neighbour: Neighbour, now: float) -> None:
         """What came by it has nobody to answer to; what went to it goes elsewhere."""

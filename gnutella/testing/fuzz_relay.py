@@ -17,7 +17,7 @@ from anonymizer.known import KnownNodes
 from anonymizer.reasons import Violation
 from anonymizer.seal import SEAL_PLAIN, Half, Opening, PivotKeys, Replays, SealContent, Unsealer, hpke_seal, key_id
 from anonymizer.wire import cell_of, parse
-from gnutella.testing import fuzz_pivot
+from gnutella.testing import fuzz_pivot, fuzz_route
 from gnutella.testing.relay_nodes import NOW, descriptor_of
 
 _ID, _UID = bytes(range(32)), bytes(range(16))
@@ -117,11 +117,13 @@ RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "relay_descriptor": (4, _descriptor),
     "relay_seal": (4, _seal),
     "relay_pivot": (1, fuzz_pivot.run),
+    "relay_route": (1, fuzz_route.run),
 }
 SEEDS: dict[str, list[bytes]] = {
     "relay_cells": [*_SENT, b"".join(sent for sent in _SENT if len(sent) < LARGE_SIZE)],
     "relay_inner": [*(inner.encode(said) for said in _SAID), *(inner.plain_of(said) for said in _SAID)],
     "relay_descriptor": [descriptor_of(1).data, descriptor_of(2, pivot_keys=(), host="2001:db8::1").data],
     "relay_pivot": fuzz_pivot.SEEDS,
+    "relay_route": fuzz_route.SEEDS,
     "relay_seal": [_SEALED, inner.fill(SealContent(_ID, _ID, NOW // 60, b"first").encode(SEAL_PLAIN), SEAL_PLAIN)],
 }
