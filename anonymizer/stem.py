@@ -200,16 +200,13 @@ class Stem:
             self._outbox.call_at(when, lambda later: self._end(port, reason, later))
 
     def post(self, pivot_id: NodeId, sealed: bytes, now: float) -> bool:
-        """A one-shot seal of our own, by the guard; False: there is none.
-
-        The guard may be the pivot: others' posts to it go that way too, and whoever chooses the pivot could otherwise see by
-        an answer that does not come which node our guard is.
-        """
+        """A one-shot seal of our own, by the guard; False: there is none."""
         if pivot_id == self._own_id:
             raise Violation(Refusal.OWN_PIVOT)
         guard = self.guard(now)
         if guard is None:
             return False
+        # It may be the pivot: an answer that never comes would tell who chose the pivot which node our guard is.
         self.guards.used(guard, now)
         return self._post(guard, None, Post(Phase.STEM, pivot_id, 0, sealed), False, now)
 

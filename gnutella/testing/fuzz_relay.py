@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from anonymizer import descr, inner, wire
+from anonymizer import descr, inner, terms, wire
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_BODY, Walker
+from anonymizer.hits import HIT_PLAIN, MAX_ANCHORS, HitContent, open_hit, seal_hit
 from anonymizer.known import KnownNodes
-from anonymizer.reasons import Violation
+from anonymizer.posts import PostContent, open_post, seal_post
+from anonymizer.reasons import Refusal, Violation
 from anonymizer.seal import SEAL_PLAIN, Half, Opening, PivotKeys, Replays, SealContent, Unsealer, hpke_seal, key_id
 from anonymizer.wire import cell_of, parse
 from gnutella.testing import fuzz_pivot, fuzz_route
-from gnutella.testing.relay_nodes import NOW, descriptor_of
+from gnutella.testing.relay_nodes import NOW, descriptor_of, signing_key
 
 _ID, _UID = bytes(range(32)), bytes(range(16))
 
@@ -111,11 +114,65 @@ _SAID = [
     inner.GateHit("elephant.txt", 1 << 20, "urn:sha1:" + "A" * 32, "192.0.2.1", 6346),
 ]
 
+_REPLY = _key(4)
+_REPLY_KEY = _REPLY.public_key().public_bytes_raw()
+_HIT = HitContent("purple elephant.txt", 1 << 20, "text/plain", 16, _ID, _ID, bytes(20), bytes(24), (bytes(80),) * 2)
+
+
+def _hit(data: bytes) -> None:
+    """As a sealed hit, and as what is in one; what is read is written the same."""
+    inside = hpke_seal(_REPLY_KEY, b"arl1-hit" + _REPLY_KEY, (data + bytes(HIT_PLAIN))[:HIT_PLAIN])
+    refused: Violation | None = None
+    for sealed in (data, inside):
+        try:
+            hit = open_hit(_REPLY, sealed)
+        except Violation as violation:
+            refused = violation
+        else:
+            assert open_hit(_REPLY, seal_hit(_REPLY_KEY, hit)) == hit
+            assert len(hit.hints) <= MAX_ANCHORS
+            return
+    assert refused is not None
+    raise refused
+
+
+def _post(data: bytes) -> None:
+    """As a post to this pivot, and as what is in one; it is opened once."""
+    replays = Replays()
+    info = b"arl1-post" + _ID + key_id(_PIVOT_KEY)
+    inside = b"\1" + hpke_seal(_PIVOT_KEY, info, (data + bytes(SEAL_PLAIN))[:SEAL_PLAIN])
+    with suppress(Violation):
+        open_post(_ID, _PIVOT_KEYS, replays, data, NOW)
+    content = open_post(_ID, _PIVOT_KEYS, replays, inside, NOW)
+    assert content == open_post(
+        _ID, _PIVOT_KEYS, Replays(), seal_post(_ID, _PIVOT_KEY, content.query_id, content.sealed, NOW), NOW
+    ) or content.minute != int(NOW // 60)
+    try:
+        open_post(_ID, _PIVOT_KEYS, replays, inside, NOW)
+    except Violation as violation:
+        assert violation.reason is Refusal.SEAL_REPLAYED
+    else:
+        raise AssertionError("opened twice")
+
+
+def _terms(data: bytes) -> None:
+    """A search text has one form, which is short, and a file with that name is found by it."""
+    text = data.decode("utf-8", "replace")[:512]
+    form = terms.normal(text)
+    assert len(form.encode()) <= wire.MAX_SEEK_TEXT
+    assert terms.normal(form) == form
+    words = terms.words_of(text)
+    assert not words or terms.answers(words, terms.index_words(form)) or form.startswith("urn:sha1:")
+
+
 RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "relay_cells": (6, _cells),
     "relay_inner": (4, _inner),
     "relay_descriptor": (4, _descriptor),
     "relay_seal": (4, _seal),
+    "relay_hit": (4, _hit),
+    "relay_post": (4, _post),
+    "relay_terms": (4, _terms),
     "relay_pivot": (1, fuzz_pivot.run),
     "relay_route": (1, fuzz_route.run),
 }
@@ -126,4 +183,14 @@ SEEDS: dict[str, list[bytes]] = {
     "relay_pivot": fuzz_pivot.SEEDS,
     "relay_route": fuzz_route.SEEDS,
     "relay_seal": [_SEALED, inner.fill(SealContent(_ID, _ID, NOW // 60, b"first").encode(SEAL_PLAIN), SEAL_PLAIN)],
+    "relay_hit": [
+        seal_hit(_REPLY_KEY, _HIT),
+        inner.fill(_HIT.encode(HIT_PLAIN), HIT_PLAIN),
+        inner.fill(_HIT.signed(signing_key(1)).encode(HIT_PLAIN), HIT_PLAIN),
+    ],
+    "relay_post": [
+        seal_post(_ID, _PIVOT_KEY, _UID, seal_hit(_REPLY_KEY, _HIT), NOW),
+        inner.fill(PostContent(_UID, int(NOW // 60), seal_hit(_REPLY_KEY, _HIT)).encode(SEAL_PLAIN), SEAL_PLAIN),
+    ],
+    "relay_terms": [b"Purple ELEPHANT (live) [2004].mp3", "Déjà vu 日本語 İ ß ﬁ".encode(), b"urn:sha1:" + b"A" * 32],
 }
