@@ -23,6 +23,9 @@ never imports this package; it may use the errors, reasons, units and codecs of 
     stem                  circuits from origin to pivot, and all that goes onto an edge
     asking documents      signed documents over one of them; newest editions
     decoys meter client   circuits that nobody needs; what the layer is worth now; the origin's side, joined
+    route                 FETCH and STORE: a key's way over the links, and what may be kept of it
+    fetching storing walks offers   parts of it: one room for each request, what all share, blocks that come late
+    neighbours backoff failures     whom to ask next, whom not for a while, for which keys not
     chk ssk usk uri       keys: contents, signed documents and keywords, editions; as text
     fec manifest files    redundancy; which blocks make a file; a file as blocks, both ways
     blocks store          what any node may know of a block; blocks on disk

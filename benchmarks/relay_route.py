@@ -1,6 +1,6 @@
 """Key routing in virtual time: how often a stored block is found, over how many links, with and without nodes that leave.
 
-    python benchmarks/relay_route.py [--sizes 20,50,100,200,1000] [--blocks 200] [--seed 1]
+    python benchmarks/relay_route.py [--sizes 20,50,100,200,1000] [--blocks 100] [--runs 5] [--seed 1]
 
 The routes are those of the program, with links as membership makes them (ring neighbours, an octave each, 10 wanted, 12 at
 most) and without caches, so that what is found is found in a store.  30 % of the nodes leave: at once after the blocks were
@@ -26,6 +26,8 @@ from gnutella.testing.route_net import HeldBlocks, RouteNet, RouteNode
 CHK = BlockType.CHK
 LEAVING = 0.3
 FETCHES_OF_BLOCK = 5
+#: Links are mended after so many nodes have left.
+MEND_EVERY = 5
 #: Seconds in which all that was begun has ended.
 DRAIN_S = 200.0
 
@@ -75,32 +77,36 @@ def fetch(net: RouteNet, node: RouteNode, routing: bytes, tally: Tally, second: 
     return bool(told[0].blocks)
 
 
-def fetched(net: RouteNet, keys: list[bytes], churn: str, places: int) -> tuple[Tally, int]:
-    """Every key asked for by several nodes; how it was found at its first place, and how often at either."""
+def fetched(net: RouteNet, keys: list[bytes], churn: str, places: int, tally: Tally) -> int:
+    """Every key asked for by several nodes: in `tally` how it was found at its first place; how often at either."""
     to_leave = net.rng.sample(net.nodes, int(LEAVING * len(net.nodes))) if churn else []
     if churn == "gone":
         while to_leave:
             net.leave(to_leave.pop())
-    tally, either, wanted, leaving = Tally(), 0, len(keys) * FETCHES_OF_BLOCK, len(to_leave)
+    either, wanted, leaving = 0, len(keys) * FETCHES_OF_BLOCK, len(to_leave)
     for number in range(wanted):
         while to_leave and len(to_leave) > leaving * (1 - number / wanted):
             net.leave(to_leave.pop())
-            net.mend(10)
+            if len(to_leave) % MEND_EVERY == 0:
+                net.mend(10)
         node = net.rng.choice([node for node in net.nodes if node.is_up])
         routing = keys[number % len(keys)]
         either += fetch(net, node, routing, tally) or (places > 1 and fetch(net, node, routing, Tally(), second=True))
-    return tally, either
+    return either
 
 
-def measure(size: int, blocks: int, seed: int, churn: str) -> None:
-    net = RouteNet(size, seed, has_caches=False)
-    degree, keys = net.degree, stored(net, blocks, 1)
-    tally, _ = fetched(net, keys, churn, 1)
-    kept = sum(bool(net.holders(CHK, routing)) for routing in keys) / blocks
-    net = RouteNet(size, seed + 1, has_caches=False)
-    _, either = fetched(net, stored(net, blocks, 2), churn, 2)
-    both = either / (blocks * FETCHES_OF_BLOCK)
-    print(f"{size:5d} {churn or 'none':8} {degree:6.1f} {tally.row()} {kept:6.3f} {both:7.4f}", flush=True)
+def measure(size: int, blocks: int, seeds: range, churn: str) -> None:
+    tally, kept, either = Tally(), 0, 0
+    for seed in seeds:
+        net = RouteNet(size, seed, has_caches=False)
+        degree, keys = net.degree, stored(net, blocks, 1)
+        fetched(net, keys, churn, 1, tally)
+        kept += sum(bool(net.holders(CHK, routing)) for routing in keys)
+        net = RouteNet(size, seed + 1_000, has_caches=False)
+        either += fetched(net, stored(net, blocks, 2), churn, 2, Tally())
+    total = blocks * len(seeds)
+    both = either / (total * FETCHES_OF_BLOCK)
+    print(f"{size:5d} {churn or 'none':8} {degree:6.1f} {tally.row()} {kept / total:6.3f} {both:7.4f}", flush=True)
 
 
 def relay_cpu(count: int = 3_000) -> tuple[float, float]:
@@ -140,13 +146,15 @@ def relay_cpu(count: int = 3_000) -> tuple[float, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="20,50,100,200,1000")
-    parser.add_argument("--blocks", type=int, default=200)
+    parser.add_argument("--blocks", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--runs", type=int, default=5, help="networks of each size; of the large ones fewer")
     given = parser.parse_args()
     print("nodes churn    degree  found   hops  p95  t p50  t p95   kept    both")
     for size in map(int, given.sizes.split(",")):
         for churn in ("", "gone", "leaving"):
-            measure(size, given.blocks, given.seed, churn)
+            seeds = range(given.seed, given.seed + max(1, min(given.runs, 1_000 // size)))
+            measure(size, given.blocks, seeds, churn)
     whole, hash_alone = relay_cpu()
     print(f"CPU of one relay for one block: {whole:.0f} us, {hash_alone:.0f} us of them the hash")
 
