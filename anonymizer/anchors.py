@@ -27,8 +27,8 @@ MAX_TOKENS_OF_CIRCUIT: Final = 256
 TOKEN_S: Final = 1_800.0
 #: Keys that wait for one provider: what four pivots may ask for at a time.
 MAX_ASKED: Final = 256
-#: A provider that owes blocks and has said nothing for so long is gone: the time that a fetch by route may take.
-SILENT_S: Final = 60.0
+#: A provider that owes blocks and has said nothing for so long is gone; origins wait for a key for 45 seconds and more.
+SILENT_S: Final = 30.0
 
 #: Told of a key: its block, or the reason why there is none; and the time.
 Answer = Callable[[bytes, bytes | None, FailReason, float], None]

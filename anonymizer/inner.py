@@ -152,6 +152,14 @@ class Attach(Body):
 
 
 @dataclass(frozen=True, slots=True)
+class Join(Body):
+    """From one pivot to another and before anything else: lead me to who has anchored this token with you."""
+
+    token: bytes
+    KINDS: ClassVar[Kinds] = (TOKEN,)
+
+
+@dataclass(frozen=True, slots=True)
 class GateHit(Body):
     """A hit of the plain overlay, with the address that it came from; `urn` is empty if it told none."""
 
@@ -204,6 +212,7 @@ TYPES: Final[dict[int, type[Body]]] = {
     13: InnerCredit,
     14: Dummy,
     15: InnerBye,
+    16: Join,
 }
 _NUMBERS = {kind: number for number, kind in TYPES.items()}
 

@@ -32,6 +32,7 @@ from anonymizer.inner import (
     InnerBye,
     InnerCredit,
     InnerSeek,
+    Join,
     StoreBlock,
     place_of,
 )
@@ -53,7 +54,9 @@ MAX_CIRCUITS_OF_EDGE: Final = 32
 #: Links whose share of bytes is remembered: more than there are at a time.
 MAX_EDGES: Final = 64
 #: Meetings that one circuit may ask for in its life, and those that are under way in all.
-MAX_ATTACHES: Final = 8
+MAX_ATTACHES: Final = 16
+#: Providers, or places to meet one, of one circuit: those of a hit (design section 3.10).
+MAX_SOURCES: Final = 3
 MAX_BRIDGES: Final = 128
 #: More than these cells ahead is not counted.
 _MAX_CREDIT: Final = 4 * MAX_CREDIT
@@ -98,6 +101,7 @@ class Pivot:
             InnerSeek: self._searches.start,
             Anchor: self._anchor,
             Attach: self._attach,
+            Join: self._join,
             InnerBlock: self._provided,
             Fail: self._not_provided,
             InnerCredit: self._credit,
@@ -129,8 +133,7 @@ class Pivot:
         edge.circuits[number] = visit
         self._circuits.say(number, cell, now)
         self._outflow.charge(edge, SMALL_SIZE, now)
-        if isinstance(first, Attach) and first.pivot_id == self._own_id:
-            visit.is_bridge = True
+        visit.is_bridge = isinstance(first, Join)
         self._do(visit, first, now)
         return True
 
@@ -201,7 +204,7 @@ class Pivot:
         visit.wants.clear()
         self._searches.gone(visit)
         self._tokens.gone(visit.number)
-        self._leave_source(visit, now)
+        self._leave_sources(visit, now)
         if visit.provider is not None:
             visit.provider.gone(now)
 
@@ -256,23 +259,31 @@ class Pivot:
 
     def _attach(self, visit: Visit, said: Attach, now: float) -> None:
         visit.attaches += 1
-        if visit.attaches > MAX_ATTACHES:
+        visit.sources = [row for row in visit.sources if not row[0].is_gone]
+        if visit.attaches > MAX_ATTACHES or len(visit.sources) >= MAX_SOURCES:
             self._blocks.refuse(visit, place_of(said.token), now)
-            return
-        self._leave_source(visit, now)
-        if said.pivot_id == self._own_id:
-            anchored = self._visits[self._tokens.find(said.token, now)]
-            visit.source = anchored.provider if anchored is not visit else None
+        elif said.pivot_id == self._own_id:
+            self._meet(visit, said.token, now)
         else:
             self._open_bridge(visit, said, now)
-        visit.source_first = False
+
+    def _join(self, visit: Visit, said: Join, now: float) -> None:
+        if not visit.is_bridge or visit.attaches:
+            raise Violation(Refusal.BAD_INNER, "a pivot that joins twice, or somebody who is none")
+        visit.attaches += 1
+        self._meet(visit, said.token, now)
+
+    def _meet(self, visit: Visit, token: bytes, now: float) -> None:
+        anchored = self._visits[self._tokens.find(token, now)]
+        if anchored is not visit and anchored.provider is not None:
+            visit.sources.append((anchored.provider, None))
 
     def _open_bridge(self, visit: Visit, said: Attach, now: float) -> None:
         key = self._pivot_key(said.pivot_id)
         if key is None or len(self._open_bridges) >= MAX_BRIDGES:
             raise Violation(Refusal.PIVOT_BUSY if key else Refusal.ANCHOR_UNKNOWN)
         secret = self._chance.getrandbits(256).to_bytes(32, "big")
-        opening = Opening(said.pivot_id, key, inner.encode(said), now, secret, self._new_key())
+        opening = Opening(said.pivot_id, key, inner.encode(Join(said.token)), now, secret, self._new_key())
         number = self._bridges.open_bridge(said.pivot_id, opening.sealed, now)
         if number is None:
             raise Violation(Refusal.ANCHOR_UNKNOWN)
@@ -284,12 +295,13 @@ class Pivot:
             self.refusals,
         )
         self._open_bridges[number] = bridge, visit
-        visit.source, visit.bridge = bridge, number
+        visit.sources.append((bridge, number))
 
-    def _leave_source(self, visit: Visit, now: float) -> None:
-        visit.source, number, visit.bridge = None, visit.bridge, None
-        if number is not None:
-            self._drop_bridge(number, now)
+    def _leave_sources(self, visit: Visit, now: float) -> None:
+        sources, visit.sources = visit.sources, []
+        for _, number in sources:
+            if number is not None:
+                self._drop_bridge(number, now)
 
     def _drop_bridge(self, number: int, now: float) -> None:
         bridge = self._open_bridges.pop(number, None)

@@ -40,26 +40,41 @@ class Want:
     key: bytes
     has_second: bool
     by_route: bool = False
-    by_source: bool = False
+    tried: list[Source] = field(default_factory=list)
+    verdict: FailReason | None = None
+
+    def failed(self, reason: FailReason) -> None:
+        """A source has no block, and says why: of several, what leaves most hope counts."""
+        known = (FailReason.OVERLOAD, FailReason.NOT_FOUND)
+        self.verdict = next((one for one in known if one in (reason, self.verdict)), FailReason.PROVIDER_GONE)
 
 
 @dataclass(slots=True, eq=False)
 class Visit(Line):
     """A circuit that ends here.
 
-    `source` is who has what the route has not, `provider` the other end as others' source.  A circuit that begins with the
-    token of somebody who is anchored here `is_bridge`: it gets nothing but what that one has.
+    `sources` are who may have what the route has not, each with the number of the bridge to it, if there is one; `provider` is
+    the other end as others' source.  What `is_bridge` comes from another pivot and gets nothing but what one provider has.
     """
 
     wants: dict[bytes, Want] = field(default_factory=dict)
     stores: int = 0
     searches: set[bytes] = field(default_factory=set)
-    source: Source | None = None
-    bridge: int | None = None
+    sources: list[tuple[Source, int | None]] = field(default_factory=list)
     provider: Source | None = None
     is_bridge: bool = False
     source_first: bool = False
     attaches: int = 0
+
+    @property
+    def has_source(self) -> bool:
+        """Whether one of them is still there."""
+        return any(not source.is_gone for source, _ in self.sources)
+
+    def next_source(self, want: Want) -> Source | None:
+        """One that was not asked for this key; keys are spread over them."""
+        left = [source for source, _ in self.sources if not source.is_gone and source not in want.tried]
+        return left[want.key[1] % len(left)] if left else None
 
 
 class BlockDesk:
@@ -103,8 +118,8 @@ class BlockDesk:
                 new.append(key)
         if not visit.is_open:
             return
-        if visit.is_bridge or (visit.source_first and visit.source is not None):
-            self._by_source(visit, new, now)
+        if visit.is_bridge or visit.source_first:
+            self._by_source(visit, new, FailReason.PROVIDER_GONE, now)
             return
         for key in new:
             if (want := visit.wants.get(key)) is not None:
@@ -131,23 +146,26 @@ class BlockDesk:
             self._found(visit, want, found.blocks, BY_ROUTE_CHANCE, now)
         elif want.has_second and not second and found.reason is not FailReason.OVERLOAD:
             self._by_route(visit, want, True, now)
-        elif visit.source is not None and not want.by_source:
-            self._by_source(visit, [want.key], now)
         else:
-            self._lacks(visit, want, found.reason or FailReason.NOT_FOUND, now)
+            self._by_source(visit, [want.key], found.reason or FailReason.NOT_FOUND, now)
 
-    def _by_source(self, visit: Visit, keys: Sequence[bytes], now: float) -> None:
-        for key in keys:
-            visit.wants[key].by_source = True
+    def _by_source(self, visit: Visit, keys: Sequence[bytes], reason: FailReason, now: float) -> None:
+        """Ask who has not been asked; `reason` is why there is no block if there is nobody."""
+        asked: dict[Source, list[bytes]] = {}
+        for want in [visit.wants[key] for key in keys]:
+            if (source := visit.next_source(want)) is not None:
+                want.tried.append(source)
+                asked.setdefault(source, []).append(want.key)
+            elif visit.is_bridge or want.by_route:
+                self._lacks(visit, want, reason, now)
+            else:
+                self._by_route(visit, want, False, now)
 
         def answer(key: bytes, block: bytes | None, reason: FailReason, when: float) -> None:
             self._sourced(visit, key, block, reason, when)
 
-        if visit.source is not None:
-            visit.source.ask(keys, answer, now)
-            return
-        for key in keys:
-            answer(key, None, FailReason.PROVIDER_GONE, now)
+        for source, those in asked.items():
+            source.ask(those, answer, now)
 
     def _sourced(self, visit: Visit, key: bytes, block: bytes | None, reason: FailReason, now: float) -> None:
         want = visit.wants.get(key)
@@ -156,10 +174,9 @@ class BlockDesk:
         visit.source_first = block is not None
         if block is not None:
             self._found(visit, want, (block,), BY_ANCHOR_CHANCE, now)
-        elif visit.is_bridge or want.by_route:
-            self._lacks(visit, want, reason, now)
         else:
-            self._by_route(visit, want, False, now)
+            want.failed(reason)
+            self._by_source(visit, [key], reason, now)
 
     def _found(self, visit: Visit, want: Want, found: tuple[bytes, ...], chance: float, now: float) -> None:
         kind, routing = BlockType(want.key[0]), want.key[1:]
@@ -173,9 +190,11 @@ class BlockDesk:
             self._store_anew(kind, routing, found[0], chance, now)
 
     def _lacks(self, visit: Visit, want: Want, reason: FailReason, now: float) -> None:
-        del visit.wants[want.key]
-        has_source = visit.source is not None and not visit.source.is_gone
-        if visit.attaches and not has_source and reason is not FailReason.OVERLOAD:
+        if visit.wants.pop(want.key, None) is None:
+            return
+        if want.verdict is not None and reason is not FailReason.OVERLOAD:
+            reason = want.verdict
+        elif visit.attaches and not visit.has_source and reason is not FailReason.OVERLOAD:
             reason = FailReason.PROVIDER_GONE
         self._say(visit, Fail(reason, want.key[1:]), now)
 

@@ -139,7 +139,7 @@ class Refusal(Enum):
     ANCHOR_REFUSED = "anchor_refused", "cell", "a token of ours that a pivot did not list"
     PROVIDER_BUSY = "provider_busy", "cell", "a block asked of us beyond those that wait on one circuit"
     PROVIDED_CHANGED = "provided_changed", "cell", "a block of ours that its file has no more: the file was changed"
-    PROVIDER_SILENT = "provider_silent", "circuit", "a provider, or its pivot, that answers nothing for a minute"
+    PROVIDER_SILENT = "provider_silent", "circuit", "a provider, or its pivot, that answers nothing for too long"
     GATEWAY_QUOTA = "gateway_quota", "cell", "a query of the plain overlay beyond those of an hour"
     GATEWAY_HIT = "gateway_hit", "cell", "a hit of the plain overlay that cannot be told"
 

@@ -15,15 +15,14 @@ from functools import partial
 
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
-from anonymizer.anchors import Source
 from anonymizer.inner import (
     LARGE_PLAIN,
     SMALL_PLAIN,
     Anchor,
-    Attach,
     FetchKeys,
     InnerBlock,
     InnerSeek,
+    Join,
     StoreBlock,
 )
 from anonymizer.posts import seal_post
@@ -127,11 +126,9 @@ def by_anchor(count: int) -> tuple[Callable[[], None], int]:
     """A provider says a block to its pivot, which checks it, and says it to who asked at that pivot."""
     world = Silent(1)
     provider = world.open(Anchor(TOKEN, bytes(32)))
-    origin = world.open(Attach(world.nodes[0].id, TOKEN))
+    origin = world.open(Join(TOKEN))
     world.is_silent = True
     assert provider.end is not None
-    source = world.nodes[0].pivot._visits[origin.number].source
-    assert isinstance(source, Source)
     texts = list(BLOCKS.items())
     work: list[tuple[bytes, bytes, bytes]] = []
     for n in range(count):

@@ -18,9 +18,10 @@ from anonymizer.inner import (
     FetchKeys,
     InnerBlock,
     InnerSeek,
+    Join,
     place_of,
 )
-from anonymizer.pivot import MAX_ATTACHES, MAX_BRIDGES
+from anonymizer.pivot import MAX_ATTACHES, MAX_BRIDGES, MAX_SOURCES
 from anonymizer.reasons import Refusal, Violation
 from anonymizer.wire import BlockType, CloseReason
 from gnutella.testing.pivot_world import Far, PivotWorld, content, key_of
@@ -68,9 +69,7 @@ def test_an_anchor_is_listed_and_its_provider_told() -> None:
 
 @pytest.mark.parametrize("at_own_pivot", [False, True])
 def test_what_the_route_has_not_comes_from_the_provider(at_own_pivot: bool) -> None:
-    meeting = Meeting(at_own_pivot=at_own_pivot, first=Dummy() if at_own_pivot else None)
-    if at_own_pivot:
-        meeting.origin.say(Attach(meeting.far.id, TOKEN))
+    meeting = Meeting(at_own_pivot=at_own_pivot)
     assert meeting.fetch(*KEYS[:16]) == [InnerBlock(CHK, BLOCKS[key[1:]]) for key in KEYS[:16]]
     assert len(meeting.near.route.asked) == 16
     # It is asked first from now on, and the route after it.
@@ -91,6 +90,48 @@ def test_keys_that_are_asked_before_the_bridge_is_open_wait_for_it() -> None:
     origin.say(FetchKeys(tuple(KEYS[16:32])))
     meeting.world.run(5)
     assert origin.heard == [InnerBlock(CHK, BLOCKS[key[1:]]) for key in KEYS[:32]]
+
+
+def test_a_provider_may_be_met_at_three_pivots_and_any_of_them_will_do() -> None:
+    world = PivotWorld(4)
+    providers = [world.open(Anchor(TOKEN, bytes(32)), node) for node in world.nodes[1:]]
+    for far in providers:
+        far.react = serve
+    origin = world.open(Attach(world.nodes[1].id, TOKEN))
+    for node in world.nodes[2:]:
+        origin.say(Attach(node.id, TOKEN))
+    origin.say(FetchKeys(tuple(KEYS[:16])))
+    world.run(5)
+    assert {said.block for said in origin.heard if isinstance(said, InnerBlock)} == {
+        BLOCKS[key[1:]] for key in KEYS[:16]
+    }
+    assert all(any(isinstance(said, FetchKeys) for said in far.heard) for far in providers)
+    for far in providers[:2]:
+        world.hang_up(far)
+    world.run(1)
+    origin.heard.clear()
+    origin.say(FetchKeys(tuple(KEYS[16:32])))
+    world.run(5)
+    assert sum(isinstance(said, InnerBlock) for said in origin.heard) == 16
+    world.hang_up(providers[2])
+    world.run(1)
+    origin.heard.clear()
+    origin.say(FetchKeys((KEYS[33], KEYS[34])))
+    world.run(5)
+    assert origin.heard == [Fail(FailReason.PROVIDER_GONE, key[1:]) for key in KEYS[33:35]]
+
+
+def test_only_a_pivot_joins_and_once() -> None:
+    meeting = Meeting()
+    other = meeting.world.open(Join(TOKEN), meeting.far)
+    other.say(FetchKeys((KEYS[0], key_of(bytes(32)))))
+    meeting.world.run(5)
+    assert other.heard == [InnerBlock(CHK, BLOCKS[KEYS[0][1:]]), Fail(FailReason.NOT_FOUND, bytes(32))]
+    assert meeting.far.route.asked == []
+    for far in (other, meeting.origin):
+        far.say(Join(TOKEN))
+        meeting.world.run(1)
+        assert far.ended is CloseReason.DONE
 
 
 def test_two_who_ask_for_one_block_get_it_and_its_provider_is_asked_once() -> None:
@@ -192,7 +233,7 @@ def test_a_slow_provider_is_not_let_go() -> None:
 
 @pytest.mark.parametrize(("pivot", "token"), [(1, b"x" * 16), (None, TOKEN), (0, TOKEN)])
 def test_a_meeting_that_cannot_be_is_a_provider_that_is_gone(pivot: int | None, token: bytes) -> None:
-    meeting = Meeting()
+    meeting = Meeting(first=Dummy())
     pivot_id = bytes(32) if pivot is None else meeting.world.nodes[pivot].id
     meeting.origin.say(Attach(pivot_id, token))
     assert meeting.fetch(KEYS[0]) == [Fail(FailReason.PROVIDER_GONE, KEYS[0][1:])]
@@ -222,16 +263,20 @@ def test_only_who_is_anchored_may_say_blocks() -> None:
 def test_meetings_are_limited_for_a_circuit_and_in_all() -> None:
     meeting = Meeting()
     world, near = meeting.world, meeting.near
-    for _ in range(MAX_ATTACHES):
+    for _ in range(MAX_SOURCES):
         meeting.origin.say(Attach(meeting.far.id, TOKEN))
     world.run(1)
     assert meeting.origin.heard == [Fail(FailReason.OVERLOAD, place_of(TOKEN))]
-    assert near.pivot.bridges == 1
+    assert near.pivot.bridges == MAX_SOURCES
+    for _ in range(MAX_ATTACHES - MAX_SOURCES):
+        meeting.origin.say(Attach(near.id, b"x" * 16))
+    world.run(1)
+    assert len(meeting.origin.heard) == MAX_ATTACHES - MAX_SOURCES + 1
     others = [
         world.open(Attach(world.nodes[2].id, TOKEN), near, edge=bytes((n % 16,)) * 32) for n in range(MAX_BRIDGES + 5)
     ]
     world.run(1)
-    assert near.pivot.bridges == 32 + 1
+    assert near.pivot.bridges == 32 + MAX_SOURCES
     assert world.nodes[2].pivot.refusals[Refusal.PIVOT_EDGE_FULL] == len(others) - 32
 
 

@@ -73,7 +73,7 @@ def test_each_bound_of_each_field_is_held(number: int, kind: type[Body], key: in
 
 
 def test_types_that_do_not_exist_and_keys_of_no_type_are_refused() -> None:
-    for value in ({}, {0: 0}, {0: 16}, {0: True}, {0: "x"}, {1: bytes(32)}, [14]):
+    for value in ({}, {0: 0}, {0: 17}, {0: True}, {0: "x"}, {1: bytes(32)}, [14]):
         refuse_value(value)
     refuse_value({0: 2, 1: [b"\3" + bytes(32)]})
     refuse_value({0: 3, 1: 1, 2: bytes(1_196)})

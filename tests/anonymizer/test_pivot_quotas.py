@@ -23,6 +23,7 @@ from anonymizer.inner import (
     InnerCredit,
     InnerSeek,
     InnerStored,
+    Join,
     Opened,
     StoreBlock,
 )
@@ -160,7 +161,7 @@ class Hostile(RuleBasedStateMachine):
     @rule(which=st.integers(0, 1), token=st.integers(0, 2), anchor=st.booleans(), pivot=st.integers(0, 1))
     def meet(self, which: int, token: int, anchor: bool, pivot: int) -> None:
         name = bytes((token,)) * 16
-        body = Anchor(name, bytes(32)) if anchor else Attach(self.world.nodes[pivot].id, name)
+        body = Anchor(name, bytes(32)) if anchor else Attach(self.world.nodes[pivot].id, name) if token else Join(name)
         self._open(which, token, body)
 
     def _open(self, which: int, edge: int, body: Body) -> None:
@@ -235,7 +236,7 @@ class Hostile(RuleBasedStateMachine):
 
     def _count(self, far: Far, body: Body) -> None:
         """How many answers that may bring."""
-        most = {FetchKeys: 16, StoreBlock: 1, InnerSeek: 5, Anchor: 1, Attach: 1}.get(type(body), 0)
+        most = {FetchKeys: 16, StoreBlock: 1, InnerSeek: 5, Anchor: 1, Attach: 1, Join: 1}.get(type(body), 0)
         if isinstance(body, FetchKeys):
             most = 2 * len(body.keys)
         self.asked[id(far)] = self.asked.get(id(far), 0) + most
