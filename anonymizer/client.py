@@ -108,17 +108,16 @@ class Client:
         return len(self._known.eligible(now))
 
     def admit(self, level: str, accept_small_set: int | None, now: float) -> None:
-        """LevelRefused, or AnonymitySetTooSmall with the number that has to be accepted for it to go on all the same.
+        """LevelRefused, or AnonymitySetTooSmall with what there is.
 
-        `accept_small_set` is the number that was shown to the user: with fewer others than that, the one that is shown now is
-        accepted as well.
+        `accept_small_set` is the smallest number of other nodes that the user accepts instead of MIN_SET; then one link is
+        enough, if it leads to a guard.
         """
         if level != RELAY:
             raise LevelRefused(f"there is no level but {RELAY}, and no other is taken in its place")
         nodes, links = self.set_size(now), self._links()
-        if nodes >= MIN_SET and links >= MIN_LINKS:
-            return
-        if accept_small_set is None or accept_small_set < nodes or not nodes:
+        least = MIN_SET if accept_small_set is None else max(1, accept_small_set)
+        if nodes < least or links < (MIN_LINKS if accept_small_set is None else 1):
             raise AnonymitySetTooSmall(nodes, links)
 
     def reading(self, picks: Picks, now: float) -> Reading:

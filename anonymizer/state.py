@@ -60,7 +60,7 @@ class Documents(Struct, frozen=True):
 class Offers(Struct, frozen=True):
     """What anonymous searches are answered with, and where anchored files are; rows of ShareIndex."""
 
-    shares: list[tuple[str, int, str, int, str, bool, bytes | None, bytes | None]] = []
+    shares: list[tuple[str, int, str, int, str, bool, bytes, bytes]] = []
     paths: dict[str, str] = {}
 
 

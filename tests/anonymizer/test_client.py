@@ -63,7 +63,7 @@ def test_too_few_others_refuse_every_request_with_their_number(pivots: int, link
         lambda how: client.write(KEY, "site", b"", nothing, now, **how),
         lambda how: client.publish(KEY, "site", b"", nothing, now, **how),
     ):
-        for how in ({}, {"accept_small_set": pivots - 1}):
+        for how in ({}, {"accept_small_set": pivots + 1}):
             with pytest.raises(AnonymitySetTooSmall) as refused:
                 request(how)
             assert (refused.value.nodes, refused.value.links) == (pivots, links)
