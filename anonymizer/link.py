@@ -110,23 +110,22 @@ class Link(TwistedProtocol):
             self._write(self.session.take())
             if self.session.is_open and not was_open:
                 self._say_hello()
-            self._hear(pieces)
+            self._hear(b"".join(pieces))
         except Violation as violation:
             self.cut(violation)
         if self.session.is_ended and not self.is_over:
             self._end()
 
-    def _hear(self, pieces: list[bytes]) -> None:
+    def _hear(self, data: bytes) -> None:
         cells: list[Cell] = []
         try:
-            for piece in pieces:
-                for cell in self._walker.feed(piece):
-                    if self.is_open:
-                        cells.append(cell)
-                    else:
-                        self._greeted(cell)
-                    if self.is_over:
-                        return
+            for cell in self._walker.feed(data):
+                if self.is_open:
+                    cells.append(cell)
+                else:
+                    self._greeted(cell)
+                if self.is_over:
+                    return
         finally:
             # What came in order before something broken counts.
             if cells and not self.is_over:

@@ -8,7 +8,7 @@ at all is decided by the core.  What the core has to send leaves when it is due,
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
 from twisted.internet.defer import Deferred
@@ -69,7 +69,7 @@ class Core(Protocol):
     def parting(self, now: float) -> Cell | None:
         """What somebody is told for whom there is no room: of some other nodes."""
 
-    def due(self, now: float, blocked: Container[bytes]) -> list[tuple[bytes, Cell]]:
+    def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
         """Do what is due, and give what leaves now."""
 
     def tick(self, now: float) -> None:
@@ -172,7 +172,18 @@ class RelayLinks:
 
     @property
     def half_open(self) -> int:
+        """Connections that dialled us and have not said who they are."""
         return len(self._half_open)
+
+    @property
+    def connections(self) -> int:
+        """All connections and dials, open links among them."""
+        return len(self._all)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is planned to be sent at once."""
+        return self._call is None or not self._call.active() or self._call.getTime() > self._reactor.seconds()
 
     # -- link.Owner ------------------------------------------------------------------------------------------------------
 
@@ -311,6 +322,7 @@ class RelayLinks:
         self._call = None
 
     def _flush(self) -> None:
+        self._call = None
         self._is_flushing = True
         try:
             waiting: dict[bytes, list[Cell]] = {}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -22,7 +22,7 @@ from anonymizer.known import KnownNodes
 from anonymizer.links import RelayLinks
 from anonymizer.membership import Manners, Membership
 from anonymizer.own import OwnDescriptor, OwnFacts
-from anonymizer.reasons import Refusal, Refusals
+from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.seal import PivotKeys
 from anonymizer.timers import Timers
 from anonymizer.tls import ALPN, RelayTls
@@ -63,6 +63,7 @@ class MemberCore:
         self.ups: list[tuple[bytes, bool]] = []
         self.downs: list[bytes] = []
         self._out: list[tuple[bytes, Cell]] = []
+        self._blocked: set[bytes] = set()
         self.takes: Callable[[bytes, Cell], None] = lambda node, cell: self.got.append((node, cell))
 
     def say(self, node: bytes, cell: Cell) -> None:
@@ -72,8 +73,15 @@ class MemberCore:
         self._out.append((node, cell_of(body)))
 
     @property
+    def waiting(self) -> list[tuple[bytes, Cell]]:
+        """What has not left."""
+        return self._out
+
+    @property
     def next_at(self) -> float | None:
-        return 0.0 if self._out else self.timers.next_at
+        # What is for links that push back waits until these are told of.
+        is_due = any(node not in self._blocked for node, _ in self._out)
+        return 0.0 if is_due else self.timers.next_at
 
     def hello(self) -> tuple[int, bytes]:
         return self.membership.own.facts.capabilities, self.membership.own.current.data
@@ -92,6 +100,8 @@ class MemberCore:
         self.membership.link_down(node, now)
 
     def receive(self, node: bytes, cell: Cell, now: float) -> None:
+        if cell.command is Command.HELLO:
+            raise Violation(Refusal.HELLO_BROKEN, "a second one")
         if cell.command in _TALK:
             self.membership.receive(node, parse(cell), now)  # type: ignore[arg-type]
         else:
@@ -101,8 +111,9 @@ class MemberCore:
         parting = self.membership.parting(now)
         return None if parting is None else cell_of(parting)
 
-    def due(self, now: float, blocked: Container[bytes]) -> list[tuple[bytes, Cell]]:
+    def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
         self.timers.run(now)
+        self._blocked = set(blocked)
         found = [entry for entry in self._out if entry[0] not in blocked]
         self._out = [entry for entry in self._out if entry[0] in blocked]
         return found
