@@ -23,7 +23,6 @@ from anonymizer.ssk import merge
 from anonymizer.walks import RETRY_S, Reply, Walk, Walks
 from anonymizer.wire import (
     MAX_HTL,
-    MAX_RETRY_S,
     AnyBody,
     Block,
     BlockType,
@@ -199,7 +198,7 @@ class Fetching:
         self._fail(walk, FailReason.NOT_FOUND, NotFound(walk.uid), now)
 
     def _failed_elsewhere(self, walk: FetchWalk, wait_s: float, now: float) -> None:
-        answer = Reject(walk.uid, RejectReason.RECENTLY_FAILED, max(0, min(int(wait_s), MAX_RETRY_S)))
+        answer = Reject(walk.uid, RejectReason.RECENTLY_FAILED, max(0, int(min(wait_s, REFUSE_S))))
         self._fail(walk, FailReason.NOT_FOUND, answer, now)
 
     def _fail(self, walk: FetchWalk, reason: FailReason, answer: AnyBody, now: float) -> None:

@@ -1,18 +1,18 @@
 """The neighbours of a node, as key requests see them: where each lies, its two coins, how it behaved lately.
 
 The coins decide whether a request that comes with the most hops, or with one, loses one here.  Both are drawn once for each
-link, and for the node's own requests: drawn anew for each request they would average out and tell who is how far away.
+neighbour, and for the node's own requests: drawn anew for each request they would average out and tell who is how far away.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
 from anonymizer.backoff import Backoff
 from anonymizer.blocks import RING, distance
 from anonymizer.descr import location_of
-from anonymizer.pacing import Chance
 from anonymizer.wire import MAX_HTL
 
 NodeId = bytes
@@ -27,13 +27,14 @@ def place_of(node_id: NodeId) -> int:
 
 
 class Coins:
-    """Drawn once."""
+    """Two coins for each node, thrown by a secret of ours: a link that ends and begins anew throws none again."""
 
     __slots__ = ("_at_most", "_at_one")
 
-    def __init__(self, chance: Chance) -> None:
-        self._at_most = chance.random() < AT_MOST
-        self._at_one = chance.random() < AT_ONE
+    def __init__(self, secret: bytes, node_id: NodeId) -> None:
+        thrown = hmac.digest(secret, b"arl1-coins" + node_id, "sha256")
+        self._at_most = thrown[0] < 256 * AT_MOST
+        self._at_one = thrown[1] < 256 * AT_ONE
 
     def lower(self, htl: int) -> int:
         """The hops that a request has left which came with `htl`."""
@@ -49,10 +50,10 @@ class Neighbour:
 
     __slots__ = ("asked", "backoff", "coins", "id", "liability", "place", "sourced")
 
-    def __init__(self, node_id: NodeId, chance: Chance) -> None:
+    def __init__(self, node_id: NodeId, coins: Coins) -> None:
         self.id = node_id
         self.place = place_of(node_id)
-        self.coins = Coins(chance)
+        self.coins = coins
         self.backoff = Backoff()
         self.sourced: set[bytes] = set()
         self.asked: set[bytes] = set()

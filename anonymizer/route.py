@@ -19,7 +19,7 @@ from anonymizer.backoff import Cause
 from anonymizer.blocks import Outcome, verify
 from anonymizer.failures import Failures
 from anonymizer.fetching import NEAR_PIVOT_HTL, Fetched, Fetching, send_blocks
-from anonymizer.neighbours import Neighbour, Neighbours, NodeId
+from anonymizer.neighbours import Coins, Neighbour, Neighbours, NodeId
 from anonymizer.offers import Offers
 from anonymizer.pacing import Chance
 from anonymizer.reasons import Refusal, Refusals, Violation
@@ -72,11 +72,13 @@ class Route:
         may_store: bool = True,
     ) -> None:
         self.refusals = Refusals()
-        self._chance, self._timers, self._blocks, self._send, self._ban = chance, timers, blocks, send, ban
+        self._timers, self._blocks, self._send, self._ban = timers, blocks, send, ban
         self._neighbours = Neighbours(own_id)
-        self._walks = Walks(self._neighbours, chance, timers, send, self.refusals, bytes_per_s)
+        self._secret = chance.getrandbits(256).to_bytes(32, "big")
+        coins = Coins(self._secret, own_id)
+        self._walks = Walks(self._neighbours, chance, timers, send, coins, self.refusals, bytes_per_s)
         self._failures = Failures()
-        self._offers = Offers(chance.getrandbits(256).to_bytes(32, "big"))
+        self._offers = Offers(self._secret)
         self._takes: dict[bytes, tuple[NodeId, BlockType, bytes, Timer]] = {}
         self._now = 0.0
         self._fetching = Fetching(self._walks, blocks, self._failures, self._offers, self._keep)
@@ -111,9 +113,9 @@ class Route:
     # -- links -----------------------------------------------------------------------------------------------------------
 
     def link_up(self, node: NodeId, now: float) -> None:
-        """A link; its coins are drawn now."""
+        """A link; its coins are those that the node has had with us since we started."""
         self.link_down(node, now)
-        self._neighbours.add(Neighbour(node, self._chance))
+        self._neighbours.add(Neighbour(node, Coins(self._secret, node)))
 
     def link_down(self, node: NodeId, now: float) -> None:
         """No link any more; nothing happens if there was none."""

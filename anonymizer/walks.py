@@ -141,7 +141,7 @@ class Reply(Generic[T]):
 
 
 class Walks:
-    """See the module text.  `bytes_per_s` is what this node may send for others."""
+    """See the module text.  `coins` are those of own requests, `bytes_per_s` is what this node may send for others."""
 
     def __init__(
         self,
@@ -149,6 +149,7 @@ class Walks:
         chance: Chance,
         timers: Timers,
         send: Callable[[NodeId, AnyBody], None],
+        coins: Coins,
         refusals: Refusals,
         bytes_per_s: float = BYTES_PER_S,
     ) -> None:
@@ -157,7 +158,7 @@ class Walks:
         self.bytes_per_s = bytes_per_s
         self._walks: dict[bytes, Walk] = {}
         self._recent: OrderedDict[bytes, float] = OrderedDict()
-        self._coins = Coins(chance)
+        self._coins = coins
         self._own = 0
         self.stores = 0
         #: Bytes that all admitted requests may make us send, and those of them that our own do.

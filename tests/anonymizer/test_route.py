@@ -157,9 +157,13 @@ def test_hops_that_are_used_up_end_a_request_without_asking_anybody() -> None:
 
 def test_coins_belong_to_the_link_and_fall_as_they_shall() -> None:
     node = Lone()
-    passed = {only(node.ask(number, htl=MAX_HTL), Fetch)[0][1].htl for number in range(1, 50)}
+    passed = set()
+    for number in range(1, 50):
+        passed |= {body.htl for _, body in only(node.ask(number, htl=MAX_HTL), Fetch)}
+        node.route.link_down(SOURCE, node.now)
+        node.route.link_up(SOURCE, node.now)
     assert len(passed) == 1
-    coins = [Coins(random.Random(seed)) for seed in range(2_000)]
+    coins = [Coins(bytes(32), uid(number)) for number in range(2_000)]
     assert 0.45 < sum(coin.lower(MAX_HTL) < MAX_HTL for coin in coins) / 2_000 < 0.55
     assert 0.22 < sum(coin.lower(1) < 1 for coin in coins) / 2_000 < 0.28
     assert all(coin.lower(htl) == htl - 1 for coin in coins[:9] for htl in range(2, MAX_HTL))
@@ -238,6 +242,9 @@ def test_what_a_neighbour_knows_to_have_failed_lately_is_passed_on() -> None:
     node.ask()
     out = node.hear(NEAR[0], Reject(uid(1), RejectReason.RECENTLY_FAILED, 100))
     assert out == [(SOURCE, Reject(uid(1), RejectReason.RECENTLY_FAILED, 100))]
+    node.ask(2)
+    out = node.hear(NEAR[1], Reject(uid(2), RejectReason.RECENTLY_FAILED, 3_600))
+    assert out == [(SOURCE, Reject(uid(2), RejectReason.RECENTLY_FAILED, 180))]
     told = node.fetch()
     peer, body = only(node.sent(), Fetch)[0]
     node.hear(peer, Reject(body.uid, RejectReason.RECENTLY_FAILED, 100))
