@@ -118,7 +118,7 @@ class RelayNet:
     def __init__(self, count: int, seed: int, more_links: int = 4) -> None:
         self.rng = random.Random(seed)
         self.clock = Clock()
-        self.nodes = [RelayNode(self, number) for number in range(count)]
+        self.nodes = [self.make(number) for number in range(count)]
         self._by_id = {node.id: node for node in self.nodes}
         self._delays: dict[frozenset[bytes], float] = {}
         ring = sorted(self.nodes, key=lambda node: location_of(node.id))
@@ -131,6 +131,10 @@ class RelayNet:
             self.rng.shuffle(others)
             for other in others:
                 self.edge(node, other)
+
+    def make(self, number: int) -> RelayNode:
+        """One node; for nets of nodes that do more."""
+        return RelayNode(self, number)
 
     def new_key(self) -> X25519PrivateKey:
         return X25519PrivateKey.from_private_bytes(self.rng.randbytes(32))
