@@ -18,8 +18,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from anonymizer.cells import Cell
-from anonymizer.descr import Descriptor
 from anonymizer.link import MAX_BYTES, Link
+from anonymizer.membership import Membership
 from anonymizer.pacing import Chance
 from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.tls import RelayTls
@@ -48,16 +48,14 @@ class Core(Protocol):
     """The relay layer without its connections, as far as links drive it; `now` is seconds since 1970."""
 
     @property
+    def membership(self) -> Membership:
+        """Who may link, and whom to dial."""
+
+    @property
     def next_at(self) -> float | None:
-        """When `run` has something to do, or something is due."""
+        """When `due` has something; what is for links that push back does not count."""
 
-    def hello(self) -> tuple[int, bytes]:
-        """Our capabilities and descriptor."""
-
-    def admits(self, node: bytes, host: str, now: float, *, is_incoming: bool) -> Refusal | None:
-        """Why a link is not taken; None: it is."""
-
-    def link_up(self, node: bytes, *, is_client: bool, host: str, now: float) -> None:
+    def link_up(self, node: bytes, now: float, *, is_client: bool, host: str) -> None:
         """There is a link."""
 
     def link_down(self, node: bytes, now: float) -> None:
@@ -66,23 +64,11 @@ class Core(Protocol):
     def receive(self, node: bytes, cell: Cell, now: float) -> None:
         """A cell came.  Violation: where that costs the link, it is cut off."""
 
-    def parting(self, now: float) -> Cell | None:
-        """What somebody is told for whom there is no room: of some other nodes."""
-
     def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
         """Do what is due, and give what leaves now."""
 
     def tick(self, now: float) -> None:
         """A second has passed."""
-
-    def wanted(self) -> list[Descriptor]:
-        """Whom to dial, the most wanted first."""
-
-    def dial_failed(self, node: bytes, now: float) -> None:
-        """Dialling came to nothing."""
-
-    def ban(self, node: bytes, now: float) -> None:
-        """No link with it for a while."""
 
 
 class RelayLinks:
@@ -158,8 +144,8 @@ class RelayLinks:
 
         return self._dial(address, link, DIAL_S).addCallbacks(lambda _: None, failed)
 
-    def drop(self, node: bytes, reason: ByeReason) -> None:
-        """Close the link to that node; the core is told that it is down."""
+    def drop(self, node: bytes, reason: ByeReason, now: float = 0.0) -> None:
+        """Close the link to that node; the core is told that it is down.  For the core as well, which says when."""
         link = self._links.get(node)
         if link is not None:
             link.close(reason)
@@ -196,7 +182,7 @@ class RelayLinks:
         return None
 
     def hello(self) -> tuple[int, bytes]:
-        return self._core.hello()
+        return self._core.membership.hello()
 
     def link_open(self, link: Link, hello: Hello) -> None:
         self._half_open.discard(link)
@@ -204,20 +190,20 @@ class RelayLinks:
         refusal = Refusal.HALF_OPEN if self._is_stopping else None
         if node in self._links and not self._gives_way(node, link):
             refusal = Refusal.LINK_TWICE
-        refusal = refusal or self._core.admits(node, link.host, now, is_incoming=not link.is_client)
+        refusal = refusal or self._core.membership.admits(node, link.host, now, is_incoming=not link.is_client)
         if refusal is not None:
             self.refusals.count(refusal)
             if refusal is Refusal.LINK_TWICE:
                 self._dialled.pop(link, None)
-            elif refusal is Refusal.LINKS_FULL and (parting := self._core.parting(now)) is not None:
-                link.send([parting])
+            elif refusal is Refusal.LINKS_FULL and (parting := self._core.membership.parting()) is not None:
+                link.send([cell_of(parting)])
             link.close(ByeReason.REPLACED if refusal is Refusal.LINK_TWICE else ByeReason.FULL)
             return
         self._dialled.pop(link, None)
         self._links[node] = link
         life = LIFE_S * (1 - LIFE_SPREAD + 2 * LIFE_SPREAD * self._chance.random())
         self._lives[link] = self._reactor.callLater(life, self.drop, node, ByeReason.REPLACED)
-        self._core.link_up(node, is_client=link.is_client, host=link.host, now=now)
+        self._core.link_up(node, now, is_client=link.is_client, host=link.host)
         if hello.descriptor:
             self._received(link, cell_of(Descriptors((hello.descriptor,))), now)
         self._wake()
@@ -251,7 +237,7 @@ class RelayLinks:
             self._core.receive(link.peer_id, cell, now)
         except Violation as violation:
             if violation.reason.costs == "link":
-                self._core.ban(link.peer_id, now)
+                self._core.membership.ban(link.peer_id, now)
                 link.cut(violation)
                 self._down(link)
             else:
@@ -270,14 +256,14 @@ class RelayLinks:
         self.refusals.count(violation.reason)
         # Only who has shown who it is can be banned: before, it could be anybody.
         if link.is_open:
-            self._core.ban(link.peer_id, self._clock())
+            self._core.membership.ban(link.peer_id, self._clock())
 
     def link_lost(self, link: Link) -> None:
         self._all.discard(link)
         self._half_open.discard(link)
         node = self._dialled.pop(link, None)
         if node is not None:
-            self._core.dial_failed(node, self._clock())
+            self._core.membership.dial_failed(node, self._clock())
         self._down(link)
         if not self._all and self._all_gone is not None:
             gone, self._all_gone = self._all_gone, None
@@ -341,7 +327,7 @@ class RelayLinks:
     def _tick(self) -> None:
         self._core.tick(self._clock())
         dialled = set(self._dialled.values())
-        for descriptor in self._core.wanted():
+        for descriptor in self._core.membership.wanted():
             if len(self._dialled) >= MAX_DIALS:
                 break
             node, address = descriptor.node_id, descriptor.address

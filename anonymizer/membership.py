@@ -158,7 +158,11 @@ class Membership:
         self._talk.link_down(node)
         self._wish_at = now
 
-    def parting(self, now: float) -> Descriptors | None:
+    def hello(self) -> tuple[int, bytes]:
+        """What a HELLO says of us: capabilities and descriptor."""
+        return self.own.facts.capabilities, self.own.current.data
+
+    def parting(self) -> Descriptors | None:
         """Some nodes that can be dialled, for somebody for whom there is no room here; None: we know none."""
         found = [d for d in self.known if d.host]
         if not found:

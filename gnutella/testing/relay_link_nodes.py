@@ -17,7 +17,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from anonymizer.cells import Cell, Command
-from anonymizer.descr import PIVOT, Descriptor
+from anonymizer.descr import PIVOT
 from anonymizer.known import KnownNodes
 from anonymizer.links import RelayLinks
 from anonymizer.membership import Manners, Membership
@@ -47,7 +47,7 @@ class MemberCore:
         self.id = own.node_id
         self.known = KnownNodes(self.id, allow_private=True, by_network=False, min_age_s=0.0, min_sources=0)
         self.timers, self.edges = Timers(), FakeEdges()
-        self.drop: Callable[[bytes, ByeReason], None] = lambda node, reason: None
+        self.drop: Callable[[bytes, ByeReason, float], None] = lambda node, reason, now: None
         self.membership = Membership(
             own,
             self.known,
@@ -56,7 +56,7 @@ class MemberCore:
             self.edges,
             FakeGuards(self.known, rng),
             send=self._send,
-            drop=lambda node, reason, now: self.drop(node, reason),
+            drop=lambda node, reason, now: self.drop(node, reason, now),
             manners=manners,
         )
         self.got: list[tuple[bytes, Cell]] = []
@@ -83,13 +83,7 @@ class MemberCore:
         is_due = any(node not in self._blocked for node, _ in self._out)
         return 0.0 if is_due else self.timers.next_at
 
-    def hello(self) -> tuple[int, bytes]:
-        return self.membership.own.facts.capabilities, self.membership.own.current.data
-
-    def admits(self, node: bytes, host: str, now: float, *, is_incoming: bool) -> Refusal | None:
-        return self.membership.admits(node, host, now, is_incoming=is_incoming)
-
-    def link_up(self, node: bytes, *, is_client: bool, host: str, now: float) -> None:
+    def link_up(self, node: bytes, now: float, *, is_client: bool, host: str) -> None:
         self.ups.append((node, is_client))
         self.membership.link_up(node, now, is_client=is_client, host=host)
 
@@ -107,10 +101,6 @@ class MemberCore:
         else:
             self.takes(node, cell)
 
-    def parting(self, now: float) -> Cell | None:
-        parting = self.membership.parting(now)
-        return None if parting is None else cell_of(parting)
-
     def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
         self.timers.run(now)
         self._blocked = set(blocked)
@@ -120,15 +110,6 @@ class MemberCore:
 
     def tick(self, now: float) -> None:
         self.membership.tick(now)
-
-    def wanted(self) -> list[Descriptor]:
-        return self.membership.wanted()
-
-    def dial_failed(self, node: bytes, now: float) -> None:
-        self.membership.dial_failed(node, now)
-
-    def ban(self, node: bytes, now: float) -> None:
-        self.membership.ban(node, now)
 
 
 class LinkedNode:
