@@ -91,7 +91,8 @@ class Stem:
         #: Numbers of circuits that begin or end here, for whom it is an own one the stem that they imitate.
         self._here: dict[int, VirtualStem | None] = {}
         self._withheld: list[Way] = []
-        self._round_trips: list[float] = []
+        #: Of pings on own links, the latest of them, in seconds.
+        self.round_trips: list[float] = []
 
     # -- links and edges -------------------------------------------------------------------------------------------------
 
@@ -142,12 +143,12 @@ class Stem:
 
     def round_trip(self, seconds: float) -> None:
         """A ping of an own link took so long; virtual stems are made of these."""
-        self._round_trips.append(seconds)
-        del self._round_trips[:-MAX_ROUND_TRIPS]
+        self.round_trips.append(seconds)
+        del self.round_trips[:-MAX_ROUND_TRIPS]
 
     def hold(self) -> float:
         """Seconds by which a reaction that is no circuit's cell should be later, for it to seem that of somebody behind us."""
-        return VirtualStem(self._chance, self._round_trips, False).hold(self._chance)
+        return VirtualStem(self._chance, self.round_trips, False).hold(self._chance)
 
     # -- circuits that begin or end here ---------------------------------------------------------------------------------
 
@@ -159,7 +160,7 @@ class Stem:
         if guard is None or pivot_id == guard:
             return None
         self.guards.used(guard, now)
-        stem = VirtualStem(self._chance, self._round_trips, False)
+        stem = VirtualStem(self._chance, self.round_trips, False)
         return self._open(guard, Open(Phase.STEM, pivot_id, 0, sealed), stem, now)
 
     def open_bridge(self, pivot_id: NodeId, sealed: bytes, now: float) -> int | None:
