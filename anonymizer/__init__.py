@@ -19,7 +19,7 @@ never imports this package; it may use the errors, reasons, units and codecs of 
     lanes transfer        several of them that do one transfer; files out and in
     guards edges          where own circuits begin; where others' go on, and where their stems end
     credit circuits       windows between neighbours; the circuits of a node and their bounds
-    outbox seen           what waits to be sent; what came before
+    outbox seen greedy    what waits to be sent; what came before; the way beyond a stem
     stem                  circuits from origin to pivot, and all that goes onto an edge
     asking documents      signed documents over one of them; newest editions
     decoys meter client   circuits that nobody needs; what the layer is worth now; the origin's side, joined

@@ -11,7 +11,6 @@ Pure: what is to be sent waits in here until `due`.  `enqueue_from` is the only 
 from __future__ import annotations
 
 from collections.abc import Callable, Container
-from dataclasses import dataclass
 from typing import Final
 
 from anonymizer.cells import Cell, Command
@@ -19,6 +18,7 @@ from anonymizer.circuits import Circuits, NodeId, Port, Way
 from anonymizer.credit import LARGE_COST, cost_of
 from anonymizer.descr import location_of
 from anonymizer.edges import MAX_ACCEPTED, MAX_INITIATED, Edges
+from anonymizer.greedy import Link, nearer
 from anonymizer.guards import Guards
 from anonymizer.outbox import NO_LIMIT, Other, Outbox
 from anonymizer.pacing import MAX_ROUND_TRIPS, Chance, Pace, VirtualStem
@@ -51,14 +51,6 @@ COMMANDS: Final = frozenset((Command.OPEN, Command.CELL, Command.CLOSE, Command.
 __all__ = ["COMMANDS", "MAX_ACCEPTED", "MAX_HELD", "MAX_INITIATED", "NodeId", "Port", "Stem"]
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A link; `is_client` is the TLS role, which decides whether the channels that we open on it are odd."""
-
-    is_client: bool
-    location: float
-
-
 class Stem:
     """One node's stems: `seams.Circuits` for its own requests, `seams.Bridges` for its pivot, `seams.Edges` for membership.
 
@@ -77,7 +69,7 @@ class Stem:
         posted: Callable[[bytes, float], None],
         has_room: Callable[[int, float], None],
     ) -> None:
-        self._own_id, self._chance = own_id, chance
+        self._own_id, self._location, self._chance = own_id, location_of(own_id), chance
         self._heard, self._ended, self._arrived = heard, ended, arrived
         self._posted, self._told_room = posted, has_room
         #: Kept on disk by whoever drives the node, and filled from the nodes that may be picked.
@@ -322,18 +314,7 @@ class Stem:
         return self._nearer(came, body.pivot_id), Phase.BRIDGE, budget - 1
 
     def _nearer(self, came: NodeId | None, pivot_id: NodeId) -> NodeId | None:
-        """The neighbour nearest to the pivot, if it is nearer than this node; the pivot itself, if it is one."""
-        if pivot_id in self._links:
-            return None if pivot_id == came else pivot_id
-        goal = location_of(pivot_id)
-
-        def distance(location: float) -> float:
-            apart = abs(location - goal)
-            return min(apart, 1 - apart)
-
-        links = [(distance(link.location), node) for node, link in self._links.items() if node != came]
-        best = min(links, default=None)
-        return best[1] if best is not None and best[0] < distance(location_of(self._own_id)) else None
+        return nearer(self._links, self._location, came, pivot_id)
 
     # -- posts -----------------------------------------------------------------------------------------------------------
 
