@@ -1,4 +1,4 @@
-"""Where a circuit goes beyond its stem: to the pivot if it is linked, else to the neighbour that is nearest to it on the ring."""
+"""Where a circuit goes beyond its stem: to the pivot if it is linked, else to the neighbour nearest to it on the ring."""
 
 from __future__ import annotations
 
