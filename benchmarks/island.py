@@ -1,13 +1,14 @@
 """An island of real processes that start at the same time with role auto: who becomes what, and does everybody find every file?
 
-    python -m benchmarks.island [--nodes 15] [--kill] [--seconds 60]
+    python -m benchmarks.island [--nodes 15] [--kill | --freeze] [--seconds 60]
 
 Each node is a daemon (`twistd -n gnutella`) of its own on loopback with one file of its own, and is told the address of one
 other node: the first one's.  Nothing else is configured but profile lan without multicast, so that addresses come from
 handshakes and pongs.  Settled means: every leaf has an ultrapeer, every ultrapeer a way to each other one (they are linked
 through open links of ultrapeers), and nobody's role has changed for 20 s.  Then every node searches for each file.  With
 --kill the ultrapeer with the most leaves is killed, and the time is taken until each of its leaves has a link again, while a
-download goes on between two leaves.  Prints one JSON line.
+download goes on between two leaves.  With --freeze it is stopped instead (SIGSTOP), so that its system still takes what is sent
+to it, and the time is also taken until each of its leaves has given it up.  Prints one JSON line.
 """
 
 from __future__ import annotations
@@ -145,8 +146,8 @@ def is_found(asker: Daemon, text: str) -> bool:
     return False
 
 
-def kill_one(island: Island) -> dict[str, Any]:
-    """Kill the ultrapeer with the most leaves while a leaf downloads; when its leaves are linked again."""
+def kill_one(island: Island, is_frozen: bool) -> dict[str, Any]:
+    """Kill or stop the ultrapeer with the most leaves while a leaf downloads; when its leaves are linked again."""
     rows = {row["name"]: row for row in island.look()}
 
     def leaves(row: dict[str, Any]) -> list[str]:
@@ -160,24 +161,39 @@ def kill_one(island: Island) -> dict[str, Any]:
     hit = next(row for row in json_rows(asker, "search", "whale", "--wait", "10", "--limit", "1"))
     asker.cli("get", str(hit["hit"]))
     dead = next(node for node in island.nodes if node.directory.name == victim["name"])
-    dead.signal(signal.SIGKILL)
-    dead.ended()
+    dead.signal(signal.SIGSTOP if is_frozen else signal.SIGKILL)
+    if not is_frozen:
+        dead.ended()
+    island.nodes.remove(dead)
+    result = {"leaves": len(orphans), **watch_orphans(island, orphans, victim["at"])}
+    if is_frozen:
+        dead.signal(signal.SIGKILL)
+        dead.ended()
+    return {**result, "download": ended(asker)}
+
+
+def watch_orphans(island: Island, orphans: set[str], dead: str) -> dict[str, Any]:
+    """How many have no other ultrapeer at first, when all have one, and when nobody counts on the dead one any more."""
     began = time.monotonic()
-    alone = relinked = None
-    while time.monotonic() - began < 60.0:
+    alone: int | None = None
+    relinked = given_up = None
+    while (relinked is None or given_up is None) and time.monotonic() - began < 120.0:
         now = {row["name"]: row for row in island.look() if row["ready"]}
+        took = round(time.monotonic() - began, 2)
+        others = {name: now.get(name, {}).get("peers", ()) for name in orphans}
         left = [
             name
-            for name in orphans
-            if not any(p["role"] == "ultrapeer" for p in now.get(name, {}).get("peers", ()))
+            for name, peers in others.items()
+            if not any(peer["role"] == "ultrapeer" and peer["address"] != dead for peer in peers)
             and now.get(name, {}).get("role") != "ultrapeer"
         ]
         alone = len(left) if alone is None else alone
-        if not left:
-            relinked = time.monotonic() - began
-            break
+        if not left and relinked is None:
+            relinked = took
+        if given_up is None and not any(peer["address"] == dead for peers in others.values() for peer in peers):
+            given_up = took
         time.sleep(POLL_S)
-    return {"leaves": len(orphans), "alone_at_first": alone, "relinked_s": relinked, "download": ended(asker)}
+    return {"alone_at_first": alone, "relinked_s": relinked, "given_up_s": given_up}
 
 
 def json_rows(node: Daemon, *words: str) -> list[dict[str, Any]]:
@@ -198,7 +214,7 @@ def ended(node: Daemon) -> str:
     return "complete" if is_right else str(row["state"])
 
 
-def run(directory: Path, count: int, seconds: float, kill: bool) -> dict[str, Any]:
+def run(directory: Path, count: int, seconds: float, kill: bool, freeze: bool) -> dict[str, Any]:
     """One island."""
     island = Island(directory, count)
     with ExitStack() as stack:
@@ -216,8 +232,8 @@ def run(directory: Path, count: int, seconds: float, kill: bool) -> dict[str, An
             "found": found,
             "missing": missing[:10],
         }
-        if kill and took is not None:
-            result["killed"] = kill_one(island)
+        if (kill or freeze) and took is not None:
+            result["frozen" if freeze else "killed"] = kill_one(island, freeze)
         result["faults"] = [line for node in island.nodes for line in node.faults()][:10]
         if took is None:
             result["rows"] = rows
@@ -230,9 +246,10 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, default=15)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--kill", action="store_true")
+    parser.add_argument("--freeze", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="island-") as directory:
-        result = run(Path(directory), options.nodes, options.seconds, options.kill)
+        result = run(Path(directory), options.nodes, options.seconds, options.kill, options.freeze)
     print(json.dumps(result))
     return 0 if result["settled_s"] is not None and result["found"] == result["pairs"] else 1
 

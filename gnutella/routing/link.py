@@ -117,9 +117,11 @@ class Link:
     repeats: int = 0
     bad: int = 0
     leaf_relayed: int = 0
-    #: When bytes last came, when the next ping of ours is due, and how many of them were answered by silence.
+    #: When bytes last came, when the next ping of ours is due, and how many alive pings were answered by silence.
     heard_at: float = 0.0
     next_ping_at: float = 0.0
+    #: A link that is quiet is not asked again whether it lives before that.
+    next_probe_at: float = 0.0
     silent_pings: int = 0
     #: When a ping of the peer's that asks for pongs was last answered.
     pongs_given_at: float = float("-inf")

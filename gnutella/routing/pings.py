@@ -3,8 +3,9 @@
 What a ping gets (hops 0): TTL 1 exactly one pong, ours; TTL 2, which crawlers send, ours and those of our neighbours; a larger
 TTL, ours and up to ten from the cache.  Leaves get the same, and in an island, where few ultrapeers are known, pongs of our
 other leaves: if we go, they need each other.  What we send: a ping when a link opens, then one each `ping_interval_s` that
-refreshes the cache; a link that said nothing for that long gets a TTL 1 ping instead, and is closed
-after MAX_SILENT_PINGS of them without a sign of life (any message is one).
+refreshes the cache.  A link that said nothing for QUIET_S gets a TTL 1 ping, one more each PROBE_GAP_S, and is closed after
+MAX_SILENT_PINGS of them without a sign of life (any message is one): a peer without power is gone within a minute.  A leaf
+with few ultrapeers asks and closes in half of that time.
 """
 
 from __future__ import annotations
@@ -33,8 +34,15 @@ ALIVE_TTL = 1
 CRAWLER_TTL = 2
 #: A ping that asks for pongs is answered at most this often on a link ([S06]; digest 5.1).
 MIN_PING_GAP_S = 1.0
-#: Alive pings without any answer after which a link is closed (gtk-gnutella; digest 4.6).
-MAX_SILENT_PINGS = 6
+#: Silence after which a link is asked whether it lives (gtk-gnutella; digest 4.6), or after the interval of pings if that is
+#: shorter; seconds from one such ping to the next; how many without any answer close it.  gtk-gnutella takes six pings and two
+#: minutes; our own numbers find a dead ultrapeer in 52 s, and a peer that is only slow still has half a minute for one answer.
+QUIET_S = 20.0
+PROBE_GAP_S = 8.0
+MAX_SILENT_PINGS = 4
+#: A leaf keeps 3 to 5 ultrapeers (digest 6.3); one that has fewer waits only for that share of these times.
+FEW_ULTRAPEERS = 3
+HURRY = 0.5
 #: Pings of ours whose pongs are welcome: (muid -> link), 2 to 4 minutes (digest 4.1).
 PING_GENERATION = 4096
 PING_LIFE_S = 120.0
@@ -177,20 +185,27 @@ class Pings:
             del self._leaf_pongs[gone]
         self._asked.tick(now)
         self._taken.tick(now)
-        for link in list(self._board.links.values()):
-            if now >= link.next_ping_at:
-                self._due(link, now)
+        board = self._board
+        share = HURRY if board.is_leaf and len(board.links) < FEW_ULTRAPEERS else 1.0
+        quiet_s = share * min(QUIET_S, self._interval_s)
+        for link in list(board.links.values()):
+            if now - link.heard_at >= quiet_s:
+                self._probe(link, share * PROBE_GAP_S, now)
+            elif now >= link.next_ping_at:
+                self._schedule(link, now)
+                self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
 
-    def _due(self, link: Link, now: float) -> None:
-        self._schedule(link, now)
-        if now - link.heard_at >= self._interval_s:
-            if link.silent_pings >= MAX_SILENT_PINGS:
-                self._board.close(link, DropReason.NO_ALIVE_REPLY, f"{link.silent_pings} pings")
-                return
-            link.silent_pings += 1
-            self._send(link, ALIVE_TTL, now)
-        else:
-            self._send(link, ALIVE_TTL if link.info.is_leaf else REFRESH_TTL, now)
+    def _probe(self, link: Link, gap_s: float, now: float) -> None:
+        """Ask a link that has been quiet for long whether it lives; close it if it did not answer."""
+        # What pushes back does not get our pings; the router has a limit for that.
+        if now < link.next_probe_at or link.blocked_since is not None:
+            return
+        if link.silent_pings >= MAX_SILENT_PINGS:
+            self._board.close(link, DropReason.NO_ALIVE_REPLY, f"{link.silent_pings} pings")
+            return
+        link.silent_pings += 1
+        link.next_probe_at = now + gap_s
+        self._send(link, ALIVE_TTL, now)
 
     def _schedule(self, link: Link, now: float) -> None:
         """Within 90 to 110 % of the interval, so that links opened together do not ping together for ever."""

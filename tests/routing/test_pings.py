@@ -9,7 +9,7 @@ from gnutella.protocol.kinds import PING, PONG, encode_header
 from gnutella.protocol.message import Pong, encode
 from gnutella.reasons import DropReason
 from gnutella.routing.events import HostLearned
-from gnutella.routing.pings import MAX_PONGS_TAKEN, MAX_SILENT_PINGS, REFRESH_TTL
+from gnutella.routing.pings import FEW_ULTRAPEERS, MAX_PONGS_TAKEN, MAX_SILENT_PINGS, REFRESH_TTL
 from gnutella.routing.pongs import MAX_PONGS_GIVEN, CachedPong, PongCache
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.settings import RoutingSettings
@@ -248,27 +248,45 @@ def test_links_are_refreshed_at_the_interval() -> None:
     router = make_router()
     open_links(router, 1)
     router.link_opened(B, LinkInfo("10.1.1.2", OWN_ADDRESS.host, is_leaf=True), 0.0)
-    assert pings_to(router, INTERVAL_S * 0.89) == {}
     for link in (A, B):
-        router.receive(link, ping_bytes(ttl=1), INTERVAL_S)
+        router.receive(link, ping_bytes(ttl=1), INTERVAL_S * 0.8)
+    assert pings_to(router, INTERVAL_S * 0.89) == {}
     assert pings_to(router, INTERVAL_S * 1.11) == {A: [REFRESH_TTL], B: [1]}
 
 
-def test_a_silent_link_gets_alive_pings_and_is_closed_after_six() -> None:
+def pinged_until_closed(router: Router) -> list[float]:
+    """When a link that says nothing gets alive pings, and when it is closed."""
+    times: list[float] = []
+    for now in range(1, 600):
+        actions = router.tick(float(now))
+        times += [now for frame in sent_by(actions).get(A, []) if frame.ttl == 1]
+        if closed := closes_of(actions):
+            assert closed[A] == DropReason.NO_ALIVE_REPLY and A not in router.links()
+            return [*times, now]
+    return times
+
+
+def test_a_silent_link_gets_four_alive_pings_and_is_closed_within_a_minute() -> None:
     router = make_router()
     open_links(router, 1)
-    alive = 0
-    closed: dict[LinkId, DropReason] = {}
-    now = 0.0
-    while not closed and now < 20 * INTERVAL_S:
-        now += 1.0
-        actions = router.tick(now)
-        for frame in sent_by(actions).get(A, []):
-            alive += frame.ttl == 1
-        closed = closes_of(actions)
-    assert closed == {A: DropReason.NO_ALIVE_REPLY}
-    assert alive == MAX_SILENT_PINGS
-    assert router.links() == []
+    assert pinged_until_closed(router) == [20.0, 28.0, 36.0, 44.0, 52.0]
+    assert MAX_SILENT_PINGS == 4
+
+
+def test_a_leaf_with_few_ultrapeers_waits_half_as_long() -> None:
+    few, enough = make_router(is_leaf=True), make_router(is_leaf=True)
+    open_links(few, FEW_ULTRAPEERS - 1)
+    open_links(enough, FEW_ULTRAPEERS)
+    assert pinged_until_closed(few) == [10.0, 14.0, 18.0, 22.0, 26.0]
+    assert pinged_until_closed(enough)[-1] == 52.0
+
+
+def test_a_link_that_pushes_back_is_not_taken_for_dead_before_its_own_limit() -> None:
+    router = make_router()
+    open_links(router, 1)
+    router.blocked(A, 0.0)
+    assert not [closed for now in range(1, 180) if (closed := closes_of(router.tick(float(now))))]
+    assert closes_of(router.tick(182.0)) == {A: DropReason.BLOCKED_TOO_LONG}
 
 
 def test_any_message_is_a_sign_of_life() -> None:
@@ -278,7 +296,7 @@ def test_any_message_is_a_sign_of_life() -> None:
     while now < 20 * INTERVAL_S:
         now += 1.0
         assert closes_of(router.tick(now)) == {}
-        if now % (3 * INTERVAL_S) == 0:
+        if now % 50.0 == 0:
             router.receive(A, ping_bytes(int(now), ttl=1), now)
     assert router.links() == [A]
 
