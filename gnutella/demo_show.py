@@ -22,6 +22,15 @@ _ARROW = " → "
 APART = "   "
 #: Columns left of the facts, and one free at the right.
 MARGIN = 13
+#: What the reasons that every demo has mean.  The last is no fault: a neighbour looked whether a port can be reached.
+_IN_WORDS = {
+    "duplicate": "seen before",
+    "ttl_spent": "no hop left",
+    "no_table_match": "no neighbour has such words",
+    "own_message": "came back to its sender",
+    "hit_quota": "more hits than are wanted",
+    "connect_back": "probes of a port",
+}
 #: Kinds in the order of the closing table.
 _KINDS = ("ping", "pong", "query", "query_hit", "push", "vendor", "bye")
 
@@ -96,7 +105,7 @@ class Show:
         parts = [f"{kind.replace('_', '-')} {count}" for kind, count in kinds.items() if count]
         lines = ["  ".join([*parts, f"bytes {format_size(total['bytes_rx'])}"])]
         if dropped:
-            lines.append("dropped  " + "  ".join(f"{reason} {count}" for reason, count in dropped.items()))
+            lines.append("dropped  " + APART.join(f"{in_words(reason)} {count}" for reason, count in dropped.items()))
         self._say("traffic", facts, lines)
 
     def ending(self, took_s: float) -> None:
@@ -133,6 +142,11 @@ class Show:
 
     def _write(self, facts: Mapping[str, object]) -> None:
         print(json.dumps(facts, ensure_ascii=False), file=self._out, flush=True)
+
+
+def in_words(reason: str) -> str:
+    """A reason for which something is dropped, short and for people; those that a demo seldom has are named as they are."""
+    return _IN_WORDS.get(reason) or reason.replace("_", " ")
 
 
 def folded(line: str, room: int) -> list[str]:

@@ -28,3 +28,9 @@ def test_the_ending_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = out.getvalue().splitlines()
     assert len(lines) == 2
     assert all(len(line) < 80 for line in lines)
+
+
+def test_what_was_dropped_is_said_in_words() -> None:
+    out = io.StringIO()
+    Show(False, out).traffic([{"messages_rx_ping": 1, "bytes_rx": 9, "dropped_connect_back": 3, "dropped_bad_push": 1}])
+    assert "dropped  bad push 1   probes of a port 3" in out.getvalue()

@@ -205,8 +205,7 @@ class Keeper:
         self.roster.open[link.id] = link
         if link.dialled is not None:
             has_room = True if peer.ultrapeer_needed is False else None
-            hosts.learn(link.dialled, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
-            hosts.worked(link.dialled, now)
+            hosts.worked(link.dialled, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
         else:
             self._introductions.learn_caller(link.host, peer, self.roster.open.values(), now)
         self._introductions.learn(peer, self.roster.open.values(), now)

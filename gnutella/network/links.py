@@ -352,8 +352,7 @@ class Links:
         self._asking.opened(now)
         if link.dialled is not None:
             has_room = True if peer.ultrapeer_needed is False else None
-            self.hosts.learn(link.address, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
-            self.hosts.worked(link.address, now)
+            self.hosts.worked(link.address, now, is_ultrapeer=peer.is_ultrapeer, has_room=has_room)
         else:
             self._introductions.learn_caller(link.host, peer, self.roster.open.values(), now)
         self._introductions.learn(peer, self.roster.open.values(), now)

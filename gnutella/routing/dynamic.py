@@ -37,6 +37,10 @@ MAX_RUNNING = 1024
 MAX_OF_LEAF = 16
 #: A step waits that long for what the leaf says (our own number; gtk-gnutella waits for up to 40 s).
 PATIENCE_S = 1.0
+#: A leaf asks several ultrapeers.  One whose own leaves have that share of what is wanted lets them answer first, for about so
+#: many seconds, more or less by half; then it asks the leaf what it keeps of all.  So not all of them ask further at once.
+PATIENT_SHARE = 0.5
+PATIENT_S = 2.0
 #: Results routed to a leaf that guides its query are at most that many times those wanted (digest 8.2).
 MAX_SENT = 20
 
@@ -106,6 +110,9 @@ class Dynamic:
             flags = int.from_bytes(payload[:2], "big")
             if flags & FLAG_GUIDED and source.reads_vendor(b"BEAR", 11):
                 running.guided = Guided(is_undivided(source.info.user_agent))
+        if running.guided is not None and expected >= PATIENT_SHARE * query.wanted:
+            query.next_at = now + PATIENT_S * (0.5 + self._board.rng.random())
+            return
         self._step(running, now)
         if source is not None and query.asked:
             self._board.counters.queries_relayed += 1

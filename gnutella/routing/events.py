@@ -29,12 +29,12 @@ class PushReceived:
 
 @dataclass(frozen=True, slots=True)
 class HostLearned:
-    """A plausible address from a pong, for the host cache."""
+    """A plausible address from a pong, for the host cache; `is_ultrapeer` None where the pong does not tell."""
 
     address: Address
     files: int
     kbytes: int
-    is_ultrapeer: bool
+    is_ultrapeer: bool | None
     daily_uptime_s: int | None
     free_leaf_slots: int | None = None
 

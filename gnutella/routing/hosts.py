@@ -130,10 +130,12 @@ class HostCache:
             host.has_room = has_room
         return is_new
 
-    def worked(self, address: Address, now: float) -> None:
-        """A handshake with it succeeded."""
+    def worked(
+        self, address: Address, now: float, *, is_ultrapeer: bool | None = None, has_room: bool | None = None
+    ) -> None:
+        """A handshake with it succeeded, in which it said what it is and whether it has slots for leaves."""
         self._dead.pop(address, None)
-        self.learn(address, now)
+        self.learn(address, now, is_ultrapeer=is_ultrapeer, has_room=has_room)
         host = self._hosts.get(address)
         if host is not None:
             host.last_ok, host.failures, host.not_before = now, 0, 0.0

@@ -150,6 +150,8 @@ class Datagrams:
         self._allow_private = allow_private
         self._limits = AnswerLimits(now)
         self._asked: Generations[Guid, _Asked] = Generations(MAX_ASKED, ASKED_LIFE_S, now)
+        #: Pings that peers asked us for over their links, and whose pongs they may send: GUID -> host.
+        self._called: Generations[Guid, str] = Generations(MAX_ASKED, ASKED_LIFE_S, now)
         self._provoked: Generations[str, bool] = Generations(MAX_PROVOKED, PROVOKED_LIFE_S, now)
         self._calls = Calls(rng, now) if calls else None
         self._reached_at = float("-inf")
@@ -184,8 +186,8 @@ class Datagrams:
             return actions + self._ping(header.guid, payload, source, now, is_call=is_call)
         if is_call:
             return self.refuse(DropReason.NOT_OVER_UDP)
-        if header.kind == PONG and (asked is not None or self._routing is None):
-            return actions + self._pong(asked, payload, source, now)
+        if header.kind == PONG and (asked is not None or self._routing is None or header.guid in self._called):
+            return actions + self._pong(asked, header.guid, payload, source, now)
         if self._routing is not None and header.kind in _ROUTED:
             return actions + self._outcome(self._routing.datagram(header, payload, source, now), now)
         if self._routing is not None and header.kind == QUERY:
@@ -271,8 +273,11 @@ class Datagrams:
 
     # -- pongs for pings of ours ---------------------------------------------------------------------------------------
 
-    def _pong(self, asked: _Asked | None, payload: bytes, source: Address, now: float) -> list[UdpAction]:
+    def _pong(self, asked: _Asked | None, guid: Guid, payload: bytes, source: Address, now: float) -> list[UdpAction]:
         if asked is None:
+            if self._called.get(guid) == source.host:
+                self._called.discard(guid)
+                return []
             return self.refuse(DropReason.UNREQUESTED_PONG)
         asked.taken += 1
         if asked.taken > (MAX_PONGS_OF_CALL if asked.cache is None else MAX_PONGS_OF_CACHE):
@@ -291,7 +296,8 @@ class Datagrams:
             self._learn_caches(pong, source)
             actions += _seen_as(pong, source)
             actions += self._learned([HostLearned(host, 0, 0, True, None) for host in pong.packed_hosts])
-        told = HostLearned(address, pong.files, pong.kbytes, pong.is_ultrapeer, _uptime(pong))
+        # A pong that may not be long leaves out what would mark an ultrapeer, so without the mark it may be either.
+        told = HostLearned(address, pong.files, pong.kbytes, pong.is_ultrapeer or None, _uptime(pong))
         return actions + self._learned([told])
 
     def _learned(self, hosts: Sequence[HostLearned]) -> list[UdpAction]:
@@ -323,6 +329,7 @@ class Datagrams:
         """Whatever is due."""
         self._limits.tick(now)
         self._asked.tick(now)
+        self._called.tick(now)
         self._provoked.tick(now)
         if self._guess is not None:
             self._guess.tick(now)
@@ -333,7 +340,8 @@ class Datagrams:
         return actions
 
     def connect_back(self, to: Address, guid: Guid, now: float) -> list[UdpAction]:
-        """A ping to a peer that asked for one over its link; its pong is not waited for."""
+        """A ping to a peer that asked for one over its link; its pong tells us nothing."""
+        self._called.put(guid, to.host, now)
         return [self._sending(to, encode_header(guid, PING, ALIVE_TTL, 0, 0), now)]
 
     def resolved(self, host: str, now: float) -> None:

@@ -33,6 +33,9 @@ MAX_HORIZON = 500_000
 #: Neighbours of the first step: at TTL 1 (LimeWire, popular words), and further (gtk-gnutella, LimeWire).
 PROBES_NEAR = 9
 PROBES_FAR = 3
+#: Where that share of what is wanted came after all neighbours were probed, up to half of these are extended one by one, by one
+#: hop (our own number).
+MOST = 0.5
 #: So few neighbours are all asked at once: there is nothing to be saved, and people wait (our own number).
 FEW_LINKS = 6
 #: From so many neighbours on, the network is taken to be a large one, where TTLs between 1 and the largest are of use.  In a
@@ -132,7 +135,7 @@ class DynamicQuery:
         needed = (self.wanted - results) / max(rate, MIN_RATE)
         chosen: list[tuple[Neighbour, int]] = []
         if needed > 0:
-            chosen = self._choose(needed, fresh, len(neighbours)) if fresh else self._again(neighbours)
+            chosen = self._choose(needed, fresh, len(neighbours)) if fresh else self._again(neighbours, results)
         for neighbour, ttl in chosen:
             self.asked[neighbour.link] = ttl
             self.horizon += new_within(neighbour.degree, ttl)
@@ -179,9 +182,14 @@ class DynamicQuery:
         ttl = ttl_for(one.degree, hosts, self._hosts_each, one.max_ttl)
         return min(2, one.max_ttl) if ttl == 1 and one.may_have is False else ttl
 
-    def _again(self, neighbours: Sequence[Neighbour]) -> list[tuple[Neighbour, int]]:
-        """Everybody was asked: those that were only probed get it once more, to pass it on."""
+    def _again(self, neighbours: Sequence[Neighbour], results: float) -> list[tuple[Neighbour, int]]:
+        """Everybody was asked: those that were only probed get it once more, to pass it on.
+
+        All, and as far as they may; but where most of what is wanted came already, first some of them one by one, to theirs.
+        """
         probed = [one for one in neighbours if self.asked.get(one.link) == 1 and one.extends and one.max_ttl > 1]
+        if results >= MOST * self.wanted and len(probed) > len(neighbours) / 2 and len(neighbours) > FEW_LINKS:
+            return [(one, 2) for one in probed[:1]]
         return [(one, one.max_ttl) for one in probed]
 
 

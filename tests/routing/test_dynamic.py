@@ -306,6 +306,21 @@ def test_a_leaf_is_asked_what_it_keeps_and_that_counts() -> None:
     assert router.counters.dropped() == {}
 
 
+def test_leaves_that_have_half_of_what_is_wanted_answer_before_others_are_asked() -> None:
+    router = ultrapeer(10)
+    for number in range(WANTED_LEAF // 2 + 1):
+        having = LinkId(200 + number)
+        router.link_opened(having, info(number, is_leaf=True), 0.0)
+        router.receive(having, table("hello"), 0.0)
+    assert set(queries(ask(router))) == {OTHER_LEAF, *(LinkId(200 + number) for number in range(WANTED_LEAF // 2 + 1))}
+    router.receive(LinkId(200), hits(guid_of(1), ASK_EVERY), 1.5)
+    asked = router.tick(1.0 + 1.5 * dynamic.PATIENT_S)
+    assert told(asked) == {LEAF: QueryStatusRequest()} and not queries(asked)
+    # Others found the rest: nobody else needs to be asked.
+    router.receive(LEAF, signal(QueryStatus(3 * WANTED_LEAF), guid_of(1)), 4.5)
+    assert queries(router.tick(9.0)) == {} and router.table_sizes()["driven"] == 0
+
+
 def test_counts_of_limewire_are_divided_already() -> None:
     router = ultrapeer(40, agent="LimeWire/5.5")
     ask(router)

@@ -192,3 +192,15 @@ def test_it_never_holds_more_than_its_bound_and_chooses_only_what_it_holds(steps
     chosen = hosts.choose(100, 1e9)
     assert len(chosen) == len(set(chosen)) == len(hosts)
     assert all(address in hosts for address in chosen)
+
+
+def test_a_host_that_worked_is_what_it_said_it_is() -> None:
+    hosts = HostCache()
+    for _ in range(MAX_FAILURES):
+        hosts.learn(ULTRA, 1.0)
+        hosts.failed(ULTRA, 1.0)
+    assert ULTRA not in hosts and not hosts.learn(ULTRA, 2.0)
+    hosts.worked(ULTRA, 3.0, is_ultrapeer=True, has_room=True)
+    assert hosts.ranked()[0].is_ultrapeer and hosts.has_room(ULTRA)
+    hosts.learn(ULTRA, 4.0)
+    assert hosts.ranked()[0].is_ultrapeer

@@ -261,7 +261,7 @@ def test_the_pong_of_a_cache_teaches_its_hosts_and_itself() -> None:
     data = pong_datagram(guid, Address(CACHE.host, 6346), IPP=encode_hosts(told), IPP6=encode_hosts6([v6]))
     learned = events(udp.receive(data, CACHE, 1.0), HostLearned)
     assert {host.address for host in learned if host.is_ultrapeer} == {told[0], v6}
-    assert learned[-1] == HostLearned(Address(CACHE.host, 6346), 7, 70, False, None)
+    assert learned[-1] == HostLearned(Address(CACHE.host, 6346), 7, 70, None, None)
     assert udp.counters.dropped() == {"bogus_pong": 2}
 
 
@@ -412,3 +412,15 @@ def test_no_bytes_raise_and_all_that_is_refused_is_counted(payload: bytes, kind:
         rng = random.Random(seed)
         data = data[: rng.randrange(len(data) + 1)]
     judge_datagram(data)
+
+
+def test_the_pong_for_a_connect_back_of_ours_is_expected_from_that_host_once() -> None:
+    udp = make_datagrams(caches=[CACHE])
+    guid = Guid(b"\x77" * 16)
+    (ping,) = sent(udp.connect_back(STRANGER, guid, 0.0))
+    assert ping.data[:16] == guid
+    udp.receive(pong_datagram(guid, CACHE), CACHE, 1.0)
+    assert udp.counters.dropped() == {"unrequested_pong": 1}
+    for _ in range(2):
+        assert udp.receive(pong_datagram(guid, STRANGER), STRANGER, 1.0) == []
+    assert udp.counters.dropped() == {"unrequested_pong": 2}

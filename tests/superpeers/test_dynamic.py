@@ -14,6 +14,7 @@ from gnutella.superpeers.dynamic import (
     LEAVES_EACH,
     MANY_LINKS,
     MAX_LIFE_S,
+    MOST,
     PROBES_FAR,
     PROBES_NEAR,
     DynamicQuery,
@@ -133,6 +134,19 @@ def test_what_was_probed_gets_it_once_more_when_everybody_was_asked() -> None:
             assert ttl > everybody.get(link, 0)
             everybody[link] = ttl
     assert everybody == {LinkId(number): 4 for number in range(8)}
+
+
+def test_where_most_came_already_half_of_the_probed_are_extended_one_by_one_before_the_others_go_far() -> None:
+    query, around = made(wanted=50, hosts_each=58, expected=10), neighbours(8, having=8)
+    query.step(0.0, 0, around)
+    while len(query.asked) < 8:
+        query.step(query.next_at, query.wanted - 1, around)
+    assert set(query.asked.values()) == {1}
+    extended = []
+    while not query.is_over:
+        extended.append(query.step(query.next_at, MOST * query.wanted, around))
+    assert [[ttl for _, ttl in step] for step in extended] == [[2], [2], [2], [2], [4, 4, 4, 4], []]
+    assert sorted(link for step in extended for link, _ in step) == list(range(8))
 
 
 def test_in_a_large_network_it_widens_by_estimate() -> None:
