@@ -8,7 +8,7 @@
     hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
     leaf-relays     a leaf passes on nobody's messages
     leaf-links      a leaf has links to ultrapeers only, and to a few of them
-    pong-astray     pongs answer a ping of that very link; pings are not passed on
+    pong-astray     pongs answer a ping of that very link, that came now or asked last; pings are not passed on
     push-astray     a push goes to one link, once
     bounds          tables and queues stay within their bounds
     balance         messages sent = received + lost, by the nodes' own counters too
@@ -126,6 +126,8 @@ class Watch:
                 self._extended[guid] = ttl << 8 | hops
         else:
             self._others[kind, guid] = [(ttl, hops)]
+            if kind == PING and ttl > 1:
+                end.asked_by = guid
 
     def _pieces(self, end: End, data: bytes) -> None:
         self._chunk = data = end.partial + data
@@ -138,6 +140,8 @@ class Watch:
                     self._query(end, frame.guid, frame.ttl, frame.hops)
                 else:
                     self._others.setdefault((frame.kind, frame.guid), []).append((frame.ttl, frame.hops))
+                    if frame.kind == PING and frame.ttl > 1:
+                        end.asked_by = frame.guid
         except RemoteViolation as error:
             if not end.is_damaged:
                 raise InvariantBroken("unheard-of", self.time, end.peer.node.name, f"sent garbage: {error}") from None
@@ -332,8 +336,15 @@ class Watch:
         if kind == PING:
             if hops or (PING, guid) in self._others:
                 self._break("pong-astray", node, f"passes on ping {guid.hex()}")
-        elif self._has_arrived and (len(links) != 1 or links[0] != node.hearing or (PING, guid) not in self._others):
-            self._break("pong-astray", node, f"pong {guid.hex()} to links {list(links)}, which did not ping just now")
+        elif self._has_arrived and (len(links) != 1 or not self._is_asked(node, links[0], guid)):
+            self._break("pong-astray", node, f"pong {guid.hex()} to links {list(links)}, which did not ask for it")
+
+    def _is_asked(self, node: LabNode, link: LinkId, guid: bytes) -> bool:
+        """Whether a pong with that GUID may go over that link: its ping came just now, or is the last that asked for pongs."""
+        if link == node.hearing and (PING, guid) in self._others:
+            return True
+        end = node.ends.get(link)
+        return end is not None and end.asked_by == guid
 
     def _judge_push(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
         if len(links) != 1 or (node.number, guid) in self._pushes:

@@ -2,10 +2,10 @@
 
 What a ping gets (hops 0): TTL 1 exactly one pong, ours; TTL 2, which crawlers send, ours and those of our neighbours; a larger
 TTL, ours and up to ten from the cache.  Leaves get the same, and in an island, where few ultrapeers are known, pongs of our
-other leaves: if we go, they need each other.  What we send: a ping when a link opens, then one each `ping_interval_s` that
-refreshes the cache.  A link that said nothing for QUIET_S gets a TTL 1 ping, one more each PROBE_GAP_S, and is closed after
-MAX_SILENT_PINGS of them without a sign of life (any message is one): a peer without power is gone within a minute.  A leaf
-with few ultrapeers asks and closes in half of that time.
+other leaves, also of those that come later: if we go, they need each other.  What we send: a ping when a link opens, then one
+each `ping_interval_s` that refreshes the cache.  A link that said nothing for QUIET_S gets a TTL 1 ping, one more each
+PROBE_GAP_S, and is closed after MAX_SILENT_PINGS of them without a sign of life (any message is one): a peer without power is
+gone within a minute.  A leaf with few ultrapeers asks and closes in half of that time.
 """
 
 from __future__ import annotations
@@ -66,6 +66,8 @@ class Pings:
         self.refuses: Callable[[str], bool] = lambda host: False
         self.cache = PongCache(CACHE_REFRESHES * self._interval_s)
         self._leaf_pongs: dict[LinkId, CachedPong] = {}
+        #: The last ping of each leaf that asked for pongs: one may still come for it.
+        self._leaf_asked: dict[LinkId, Frame] = {}
         self._asked: Generations[Guid, LinkId] = Generations(PING_GENERATION, PING_LIFE_S, now)
         self._taken: Generations[Guid, int] = Generations(PING_GENERATION, PING_LIFE_S, now)
 
@@ -92,6 +94,8 @@ class Pings:
             self._board.drop(link, reason)
             return
         link.pongs_given_at = now
+        if link.info.is_leaf:
+            self._leaf_asked[link.id] = frame
         self._give_pongs(link, frame, now)
 
     def pong(self, link: Link, frame: Frame, now: float) -> None:
@@ -103,7 +107,10 @@ class Pings:
         cached = CachedPong(pong.address, frame.payload, link.id, frame.hops + 1, now)
         if link.info.is_leaf:
             if pong.address.host == link.info.host:
+                is_new = link.id not in self._leaf_pongs
                 self._leaf_pongs[link.id] = cached
+                if is_new and self._allow_private and not self._board.is_leaf:
+                    self._tell_beside(cached)
             return  # It takes no links from leaves; its pong says that it lives.
         if self.cache.put(cached):
             free = None if pong.free_slots is None else pong.free_slots[0]
@@ -149,6 +156,15 @@ class Pings:
         beside = (pong for other, pong in reversed(self._leaf_pongs.items()) if other != link.id)
         return list(islice((pong for pong in beside if pong.link in self._board.links), count))
 
+    def _tell_beside(self, new: CachedPong) -> None:
+        """Tell the other leaves of one that has just come, as long as there are few: those that come together know nobody."""
+        if len(self._leaf_asked) > MAX_PONGS_GIVEN:
+            return
+        for other, frame in self._leaf_asked.items():
+            link = self._board.links.get(other)
+            if link is not None and other != new.link:
+                self._pong(link, frame, new.payload if link.info.reads_ggep else new.payload[:PLAIN_PONG], new.hops)
+
     def _pong(self, link: Link, frame: Frame, payload: bytes, hops: int) -> None:
         """One pong: TTL is the hops of the ping + 1, so that it just reaches whoever asked."""
         ttl = frame.hops + 1
@@ -183,6 +199,8 @@ class Pings:
         self.cache.tick(now)
         for gone in self._leaf_pongs.keys() - self._board.links.keys():
             del self._leaf_pongs[gone]
+        for gone in self._leaf_asked.keys() - self._board.links.keys():
+            del self._leaf_asked[gone]
         self._asked.tick(now)
         self._taken.tick(now)
         board = self._board

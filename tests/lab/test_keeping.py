@@ -220,6 +220,17 @@ def test_orphans_that_all_knock_at_the_same_time_find_each_other(seed: int, monk
     assert all(other is head or head.end_towards(other) is not None for head in heads for other in heads)
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_leaves_that_linked_in_the_same_moment_know_each_other_after_a_round_trip(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chance, "between", lambda rng, low, high: 0.01 * rng.random())
+    net, rest = orphans(seed, 0.25)
+    net.clock.run(net.clock.now + 10.0)
+    heads = [node for node in rest if not node.is_leaf]
+    assert heads and all(any(not peer.is_leaf for peer in node.neighbours()) for node in rest if node.is_leaf)
+
+
 def test_an_ultrapeer_tells_its_leaves_of_each_other() -> None:
     _, rest = orphans(1, 12.0)
     for node in rest:

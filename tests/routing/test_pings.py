@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gnutella import VENDOR_CODE
+from gnutella.protocol.frames import Frame
 from gnutella.protocol.kinds import PING, PONG, encode_header
 from gnutella.protocol.message import Pong, encode
 from gnutella.reasons import DropReason
@@ -234,6 +235,45 @@ def test_unreadable_pongs_are_counted(payload: bytes) -> None:
     guid = opened(router, A)
     router.receive(A, encode_header(guid, PONG, 1, 0, len(payload)) + payload, 1.0)
     assert router.counters.dropped() == {"bad_pong": 1}
+
+
+def leaf_of(router: Router, number: int) -> tuple[LinkId, Guid]:
+    """A leaf that asks for pongs at once; its link, and the GUID of our ping to it."""
+    link = LinkId(number)
+    info = LinkInfo(f"10.2.0.{number}", OWN_ADDRESS.host, is_leaf=True, is_ultrapeer=False)
+    (ping,) = sent_by(router.link_opened(link, info, 0.0))[link]
+    router.receive(link, ping_bytes(number, ttl=3), 0.0)
+    return link, ping.guid
+
+
+def tells(router: Router, link: LinkId, guid: Guid) -> dict[int, list[Frame]]:
+    """Whom the first pong of a leaf is passed on to."""
+    pong = Pong(Address(f"10.2.0.{link}", 6346), 1, 1)
+    return sent_by(router.receive(link, encode(guid, 1, 0, pong), 0.5))
+
+
+def test_leaves_hear_of_those_that_come_after_them_with_the_guid_of_their_own_ping() -> None:
+    router = make_router()
+    (one, _), (two, guid) = leaf_of(router, 1), leaf_of(router, 2)
+    (told,) = tells(router, two, guid)[one]
+    assert (told.guid, told.kind, told.ttl) == (guid_of(1), PONG, 1)
+    assert Pong.decode(told.payload).address.host == "10.2.0.2"
+    assert tells(router, two, guid) == {}, "only once"
+    router.link_closed(one, 1.0)
+    router.tick(2.0)
+    assert tells(router, *leaf_of(router, 3)).keys() == {two}
+
+
+def test_where_there_are_many_leaves_or_strangers_nobody_is_told_of_a_new_one() -> None:
+    router = make_router()
+    leaves = [leaf_of(router, number) for number in range(1, MAX_PONGS_GIVEN + 2)]
+    assert tells(router, *leaves[0]) == {}
+    public = make_router(allow_private=False, address=Address("81.0.0.1", 6346))
+    for host in ("82.0.0.1", "83.0.0.1"):
+        link = LinkId(int(host[:2]))
+        (ping,) = sent_by(public.link_opened(link, LinkInfo(host, "81.0.0.1", is_leaf=True), 0.0))[link]
+        public.receive(link, ping_bytes(int(link), ttl=3), 0.0)
+        assert sent_by(public.receive(link, encode(ping.guid, 1, 0, Pong(Address(host, 6346), 1, 1)), 0.5)) == {}
 
 
 # -- our own pings -----------------------------------------------------------------------------------------------------
