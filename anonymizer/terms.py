@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable
 
 from anonymizer.wire import MAX_SEEK_TEXT
 from gnutella.protocol.urn import b32encode
-from gnutella.protocol.words import canonical_words, keywords
+from gnutella.protocol.words import canonical, keywords
 
 #: As in searches of the plain overlay: three Latin letters, one Chinese one.
 MIN_PREFIX = 3
@@ -26,11 +26,17 @@ _URN = re.compile(r"urn:sha1:([a-z2-7]{32})", re.IGNORECASE | re.ASCII)
 _HASH = "="
 
 
+def _words(text: str) -> tuple[str, ...]:
+    """Distinct canonical words, of which the canonical words are they themselves."""
+    # Once leaves a lunate sigma as a final one, which is a sigma the second time.
+    return tuple(dict.fromkeys(canonical(canonical(text)).split()))
+
+
 def words_of(text: str) -> tuple[str, ...]:
     """The distinct words of a search; none if it asks for nothing, or for more than a search may."""
     if (urn := _URN.fullmatch(text)) is not None:
         return (_HASH + urn[1].lower(),)
-    words = tuple(canonical_words(text)) if len(text) <= MAX_SEEK_TEXT else ()
+    words = _words(text) if len(text) <= MAX_SEEK_TEXT else ()
     if len(words) > MAX_WORDS or len(" ".join(words).encode("utf-8", "replace")) > MAX_SEEK_TEXT:
         return ()
     return words if sum(len(word.encode("utf-8", "replace")) for word in words) >= MIN_LETTERS else ()
@@ -47,7 +53,7 @@ def index_words(name: str, sha1: bytes = b"") -> tuple[str, ...]:
     """The words under which a file is found: those of its name, with those that an apostrophe joins, and its hash."""
     joined = [word for word in keywords(name) if word.isalnum()]
     hashed = [_HASH + b32encode(sha1).lower()] if sha1 else []
-    return tuple(dict.fromkeys([*canonical_words(name), *joined, *hashed]))
+    return tuple(dict.fromkeys([*_words(name), *joined, *hashed]))
 
 
 def answers(words: Iterable[str], found: Collection[str]) -> bool:

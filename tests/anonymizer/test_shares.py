@@ -46,6 +46,7 @@ def found(made: ShareIndex, text: str, kinds: int = 0) -> list[str]:
         ("İSTANBUL ISI", "istanbul isi"),
         ("Straße", "strasse"),
         ("日本語", "日本語"),
+        ("\u03f9\u03f2 b", "\u03c3\u03c3 b"),
         ("a", ""),
         ("", ""),
         ("--", ""),
