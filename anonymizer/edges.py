@@ -60,7 +60,7 @@ class Edges:
         count = sum(edge.is_initiated is is_initiated for edge in self._edges.values())
         if not is_initiated:
             return count < MAX_ACCEPTED
-        return count < EDGES or (count < MAX_INITIATED and any(self.kind(node) is None for node in self._guards.ids))
+        return count < EDGES or any(self.kind(node) is None for node in self._guards.ids)
 
     def make(self, node: NodeId, is_initiated: bool) -> bool:
         """The open link becomes an edge.  False: it is one of the other kind, or there are as many of that kind as may be.
@@ -72,10 +72,19 @@ class Edges:
             return True
         if not is_guard and (edge is not None or not self.has_room(is_initiated)):
             return False
+        if is_guard:
+            self._make_way()
         self._edges[node] = Edge(is_initiated)
         if is_initiated:
             self._guards.up(node)
         return True
+
+    def _make_way(self) -> None:
+        """For one more guard: of as many edges as may be, one goes whose time as a guard is over."""
+        chosen = [node for node, edge in self._edges.items() if edge.is_initiated]
+        if len(chosen) >= MAX_INITIATED:
+            old = next(node for node in chosen if node not in self._guards)
+            self.drop(old, 0.0)
 
     def drop(self, node: NodeId, now: float) -> None:
         """It is no edge any more, and what was drawn for it is forgotten."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from anonymizer.edges import ABSENCE_S, MAX_ACCEPTED, MAX_INITIATED
+from anonymizer.guards import MAX_KEPT_S
 from anonymizer.reasons import Refusal
 from anonymizer.wire import Ciphertext, Close, CloseReason, Open, Phase, cell_of
 from gnutella.testing.lone_stem import OWN, PIVOT, SMALL, A, B, C, D, LoneStem, forwarding, seal
@@ -102,7 +103,7 @@ def test_a_dropped_edge_ends_its_circuits_and_is_drawn_for_no_more() -> None:
 
 def test_edges_that_others_ask_for_never_carry_own_circuits() -> None:
     """Whoever dials in to us, and starves what we dialled, sees nothing of ours (A8)."""
-    for seed in range(50):
+    for seed in range(15):
         made = LoneStem(seed)
         first_hops: Counter[bytes] = Counter()
         for number in range(200):
@@ -128,6 +129,21 @@ def test_a_third_edge_of_our_choice_is_for_a_guard_only() -> None:
     assert not made.has_room(True)
     assert sum(made.is_edge(node) for node in (A, B, E)) == MAX_INITIATED
     assert sum(made.is_edge(node) for node in (C, D)) == MAX_ACCEPTED
+
+
+def test_an_edge_whose_time_as_a_guard_is_over_makes_way_for_the_next() -> None:
+    made = LoneStem()
+    others = [bytes((n,)) * 32 for n in (11, 12, 13)]
+    for node in others:
+        made.link_up(node, is_client=True)
+    made.guards.fill(others, MAX_KEPT_S)
+    assert set(made.guards.ids) == set(others)
+    for node in made.guards.ids:
+        assert made.has_room(True)
+        assert made.make_edge(node, True)
+    assert not made.has_room(True)
+    assert [made.is_edge(node) for node in (A, B, C, D)] == [False, False, True, True]
+    assert made.guard(MAX_KEPT_S) == made.guards.ids[0]
 
 
 def test_an_edge_that_a_guard_asked_for_becomes_one_of_our_choice() -> None:

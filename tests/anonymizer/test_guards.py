@@ -155,7 +155,7 @@ def test_a_month_of_restarts_and_broken_links_sees_one_guard() -> None:
     The time of a guard is over within 29 days for nine in twenty, so most nodes have had one, and the others two.
     """
     used = []
-    for seed in range(300):
+    for seed in range(150):
         rng, made = random.Random(seed), guards(seed)
         first_hops: set[bytes | None] = set()
         for day in range(29):

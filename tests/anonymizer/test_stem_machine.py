@@ -199,4 +199,4 @@ class Stems(RuleBasedStateMachine):
 
 
 TestStems = Stems.TestCase
-TestStems.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestStems.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
