@@ -330,6 +330,7 @@ class Anchoring:
         self._reading[circuit] = self._reading.get(circuit, 0) + 1
 
         def has_read(block: bytes | None, when: float) -> None:
+            when = max(when, now)
             self._reading[circuit] -= 1
             if not self._reading[circuit]:
                 del self._reading[circuit]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hmac
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -26,7 +27,7 @@ from anonymizer.rates import Bucket
 from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.seal import X25519_SUITE
 from anonymizer.seams import Circuits
-from anonymizer.shares import AnonymousShare, ShareIndex
+from anonymizer.shares import MAX_SHARES, AnonymousShare, ShareIndex
 from anonymizer.terms import normal
 from anonymizer.timers import Timers
 from anonymizer.wire import Seek
@@ -39,6 +40,8 @@ MAX_DELAY_S: Final = 1.5
 MAX_ANSWERS: Final = 8
 #: Files that match which are looked at, those that are offered for longest: the answers are drawn from them.
 MAX_MATCHES: Final = 256
+#: Ways that answers seem to come, two for each file of a full index.
+MAX_BEHIND: Final = 2 * MAX_SHARES
 #: Answers that wait at a time, and how many leave a second: a tenth of what the links may ask is answered at all times.
 MAX_WAITING: Final = 256
 ANSWER_RATE: Final = 6.0
@@ -97,6 +100,7 @@ class Responder:
         self._round_trips, self._anchors = round_trips, anchors
         self._own_keys, self._here, self._persona = own_keys, here, persona
         self._bucket = Bucket(ANSWER_RATE, ANSWER_BURST)
+        self._behind: OrderedDict[bytes, VirtualStem] = OrderedDict()
         self.waiting = 0
         #: Answers that left.
         self.answered = 0
@@ -128,8 +132,16 @@ class Responder:
 
     def _hold(self, what: bytes) -> float:
         """The way that the answer would have from further behind: the same each time, but for the delays at its hops."""
-        keyed = KeyedChance(self._secret, b"arl1-behind" + what)
-        return VirtualStem(keyed, self._round_trips(), False).hold(self._chance)
+        stem = self._behind.get(what)
+        if stem is None:
+            trips = self._round_trips()
+            stem = VirtualStem(KeyedChance(self._secret, b"arl1-behind" + what), trips, False)
+            if trips:
+                # Kept, since later measurements would make it another one, and the mean over many that of none.
+                self._behind[what] = stem
+                if len(self._behind) > MAX_BEHIND:
+                    self._behind.popitem(last=False)
+        return stem.hold(self._chance)
 
     def _answer(self, seek: Seek, share: AnonymousShare, now: float) -> None:
         self.waiting -= 1

@@ -90,7 +90,7 @@ class SeekNode:
             net.rng,
             net.timers,
             secret=net.rng.randbytes(32),
-            round_trips=lambda: [0.08],
+            round_trips=lambda: self.stem.round_trips,
             anchors=self.anchoring.hints,
             own_keys=lambda: self.keys.public,
             here=self._posted,

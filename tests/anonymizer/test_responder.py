@@ -74,6 +74,7 @@ class Provider:
     def __init__(self, *names: str, seed: int = 1, anchored: bool = False, persona: bool = False) -> None:
         self.shares, self.posts, self.timers = ShareIndex(), Posts(), Timers()
         self.here: list[bytes] = []
+        self.trips = [0.05, 0.1]
         self.hints: tuple[AnchorHint, ...] = (HINT,)
         known = KnownNodes(OWN)
         assert known.hear(PIVOT.data, b"x" * 32, NOW) is not None
@@ -88,7 +89,7 @@ class Provider:
             random.Random(seed),
             self.timers,
             secret=b"secret",
-            round_trips=lambda: [0.05, 0.1],
+            round_trips=lambda: self.trips,
             anchors=lambda routing, now: self.hints,
             own_keys=lambda: PIVOT_KEYS.public,
             here=lambda sealed, now: self.here.append(sealed),
@@ -148,6 +149,17 @@ def test_asking_again_shows_one_distance_behind_which_is_not_this_nodes() -> Non
         assert min(rounds[0]) > 0.05
         means.append(first)
     assert abs(means[0] - means[1]) > 0.03
+
+
+def test_the_distance_behind_stays_when_links_are_measured_anew() -> None:
+    made = Provider()
+    made.trips = []
+    assert made.responder._hold(bytes(32)) > 0
+    made.trips = [0.05]
+    first = statistics.fmean(made.responder._hold(bytes(32)) for _ in range(200))
+    made.trips = [5.0]
+    assert abs(statistics.fmean(made.responder._hold(bytes(32)) for _ in range(200)) - first) < 0.05
+    assert made.responder._hold(b"\1" * 32) > 5.0
 
 
 def test_a_text_in_another_form_is_the_same_text() -> None:
