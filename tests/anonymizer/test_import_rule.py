@@ -31,7 +31,7 @@ ORIGIN = {
     "anchoring",
 }
 #: Acts for others.
-OTHERS = {"route", "pivot", "seek", "store", "anchors"}
+OTHERS = {"route", "pivot", "pivot_blocks", "pivot_searches", "outflow", "gateway", "seek", "store", "anchors"}
 #: What those for others must not reach.
 PRIVATE = {"client_cache", "client", "channel", "lanes", "transfer", "asking", "documents"}
 #: Rooms that are built one after another: a name may be missing until its room is there, but not be another one.
