@@ -65,7 +65,9 @@ def uid(number: int) -> bytes:
 class Lone:
     """One node whose neighbours are the test; `sent` has what they were sent since it was last taken."""
 
-    def __init__(self, *, links: int = 6, seed: int = 1, own: bytes = OWN, bytes_per_s: float = 1e9) -> None:
+    def __init__(
+        self, *, links: int = 6, seed: int = 1, own: bytes = OWN, bytes_per_s: float = 1e9, may_store: bool = True
+    ) -> None:
         self.timers, self.blocks, self.now = Timers(), HeldBlocks(), 1_000.0
         self.out: list[tuple[bytes, AnyBody]] = []
         self.bans: list[bytes] = []
@@ -77,6 +79,7 @@ class Lone:
             lambda node, body: self.out.append((node, body)),
             ban=lambda node, now: self.bans.append(node),
             bytes_per_s=bytes_per_s,
+            may_store=may_store,
         )
         for node in (SOURCE, *NEAR[:links]):
             self.route.link_up(node, self.now)
@@ -625,6 +628,14 @@ def test_a_relay_that_may_be_next_to_the_pivot_does_not_cache_what_it_stores_onw
     node.hear(SOURCE, Store(uid(1), htl, BlockType.CHK, False, BLOCK))
     node.hear(NEAR[0], Stored(uid(1), 3))
     assert node.blocks.cache == {}
+
+
+def test_a_node_that_is_rarely_up_passes_a_block_on_though_it_is_nearest() -> None:
+    node = Lone(own=nearest_node(), may_store=False)
+    out = node.hear(SOURCE, Store(uid(1), 6, BlockType.CHK, False, BLOCK))
+    assert only(out, Store) == [(NEAR[0], Store(uid(1), 5, BlockType.CHK, False, BLOCK))]
+    assert node.hear(NEAR[0], Stored(uid(1), 3)) == [(SOURCE, Stored(uid(1), 3))]
+    assert node.blocks.store == {}
 
 
 def test_a_store_of_what_is_no_block_costs_the_link() -> None:
