@@ -1,12 +1,13 @@
 """Key routing in virtual time: how often a stored block is found, over how many links, with and without nodes that leave.
 
-    python benchmarks/relay_route.py [--sizes 20,50,100,200,1000] [--blocks 100] [--runs 5] [--seed 1]
+    python benchmarks/relay_route.py [--sizes 20,50,100,200,1000] [--churn none,gone] [--blocks 100] [--runs 5] [--seed 1]
 
 The routes are those of the program, with links as membership makes them (ring neighbours, an octave each, 10 wanted, 12 at
 most) and without caches, so that what is found is found in a store.  30 % of the nodes leave: at once after the blocks were
-stored, nobody mending his links ("gone"), or one by one while blocks are fetched, links being mended ("leaving").  `kept` is
-the share of blocks that a node still has, `both` what is found when blocks were stored, and are asked for, at two places, as
-manifests and signed records are.  At the end, the CPU of one relay for one block, with SHA-256 and without.
+stored, before anybody mends his links ("gone") or after ("mended"), or one by one while blocks are fetched and links mended
+("leaving").  `kept` is the share of blocks that a node still has at the end, `both` what is found when blocks were stored, and
+are asked for, at two places, as manifests and signed records are.  At the end, the CPU of one relay for one block, with SHA-256
+and without.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gnutella.testing.route_net import HeldBlocks, RouteNet, RouteNode
 
 CHK = BlockType.CHK
 LEAVING = 0.3
+CHURNS = ("none", "gone", "mended", "leaving")
 FETCHES_OF_BLOCK = 5
 #: Links are mended after so many nodes have left.
 MEND_EVERY = 5
@@ -79,10 +81,12 @@ def fetch(net: RouteNet, node: RouteNode, routing: bytes, tally: Tally, second: 
 
 def fetched(net: RouteNet, keys: list[bytes], churn: str, places: int, tally: Tally) -> int:
     """Every key asked for by several nodes: in `tally` how it was found at its first place; how often at either."""
-    to_leave = net.rng.sample(net.nodes, int(LEAVING * len(net.nodes))) if churn else []
-    if churn == "gone":
+    to_leave = net.rng.sample(net.nodes, int(LEAVING * len(net.nodes))) if churn != "none" else []
+    if churn in ("gone", "mended"):
         while to_leave:
             net.leave(to_leave.pop())
+    if churn == "mended":
+        net.mend(10)
     either, wanted, leaving = 0, len(keys) * FETCHES_OF_BLOCK, len(to_leave)
     for number in range(wanted):
         while to_leave and len(to_leave) > leaving * (1 - number / wanted):
@@ -106,7 +110,7 @@ def measure(size: int, blocks: int, seeds: range, churn: str) -> None:
         either += fetched(net, stored(net, blocks, 2), churn, 2, Tally())
     total = blocks * len(seeds)
     both = either / (total * FETCHES_OF_BLOCK)
-    print(f"{size:5d} {churn or 'none':8} {degree:6.1f} {tally.row()} {kept / total:6.3f} {both:7.4f}", flush=True)
+    print(f"{size:5d} {churn:8} {degree:6.1f} {tally.row()} {kept / total:6.3f} {both:7.4f}", flush=True)
 
 
 def relay_cpu(count: int = 3_000) -> tuple[float, float]:
@@ -149,10 +153,11 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=100)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--runs", type=int, default=5, help="networks of each size; of the large ones fewer")
+    parser.add_argument("--churn", default=",".join(CHURNS))
     given = parser.parse_args()
     print("nodes churn    degree  found   hops  p95  t p50  t p95   kept    both")
     for size in map(int, given.sizes.split(",")):
-        for churn in ("", "gone", "leaving"):
+        for churn in given.churn.split(","):
             seeds = range(given.seed, given.seed + max(1, min(given.runs, 1_000 // size)))
             measure(size, given.blocks, seeds, churn)
     whole, hash_alone = relay_cpu()
