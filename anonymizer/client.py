@@ -120,9 +120,10 @@ class Client:
         if nodes < least or links < (MIN_LINKS if accept_small_set is None else 1):
             raise AnonymitySetTooSmall(nodes, links)
 
-    def reading(self, picks: Picks, now: float) -> Reading:
-        """What goes with the result of the request that has these picks (`Get.lanes.picks`, `Document.pivots` as a number)."""
-        return self.meter.reading(picks.count, self.set_size(now), self._edge_age(now), now, RELAY)
+    def reading(self, pivots: Picks | int, now: float) -> Reading:
+        """What goes with the result of a request that had these pivots: `Get.lanes.picks`, `Document.pivots`."""
+        count = pivots.count if isinstance(pivots, Picks) else pivots
+        return self.meter.reading(count, self.set_size(now), self._edge_age(now), now, RELAY)
 
     @property
     def is_guard_doubtful(self) -> bool:

@@ -121,7 +121,7 @@ class Lane:
 
 
 class Lanes:
-    """See the module text; opened with the first jobs.  `anchors` are told to each pivot before anything else."""
+    """See the module text; opened with the first jobs.  Each pivot is first of all told one of the `anchors`, if there are any."""
 
     def __init__(self, channels: Channels, owner: Owner, count: int, anchors: Iterable[Attach] = ()) -> None:
         self._channels, self._owner = channels, owner
@@ -284,7 +284,8 @@ class Lanes:
         self._queue += lane.out.values()
         lane.out.clear()
         if self._anchors:
-            return self._anchors[0]
+            # A circuit that begins with a token is taken by a pivot for a bridge, and gets no other service.
+            return Dummy()
         jobs: list[Job] = []
         while len(jobs) < MAX_FETCH_KEYS and (job := self._pop(lane, lambda job: job.block is None)) is not None:
             jobs.append(job)
@@ -292,8 +293,8 @@ class Lanes:
         return _keys(jobs) if jobs else Dummy()
 
     def opened(self, channel: Channel, now: float) -> None:
-        for anchor in self._anchors[1:]:
-            channel.say(anchor, now)
+        if self._anchors:
+            channel.say(self._anchors[self._by_channel[channel].number % len(self._anchors)], now)
         self.pump(now)
 
     def heard(self, channel: Channel, body: Body, now: float) -> None:

@@ -91,7 +91,7 @@ def test_twenty_others_and_three_links_are_enough() -> None:
     reading = client.reading(getting.lanes.picks, net.now)
     assert result.data == FILE
     assert (reading.level, reading.pivots, reading.edge_age_s, reading.nodes) == ("relay", 2, 3_600.0, MIN_SET + 1)
-    assert 5 < reading.set_size < MIN_SET
+    assert 5 < reading.set_size < MIN_SET and client.reading(2, net.now) == reading
 
 
 def test_put_takes_a_random_key_and_what_was_put_is_got() -> None:
