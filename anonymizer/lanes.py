@@ -121,7 +121,7 @@ class Lane:
 
 
 class Lanes:
-    """See the module text; opened with the first jobs.  Each pivot is first of all told one of the `anchors`, if there are any."""
+    """See the module text; opened with the first jobs.  Each pivot is first of all told the `anchors`, if there are any."""
 
     def __init__(self, channels: Channels, owner: Owner, count: int, anchors: Iterable[Attach] = ()) -> None:
         self._channels, self._owner = channels, owner
@@ -284,8 +284,7 @@ class Lanes:
         self._queue += lane.out.values()
         lane.out.clear()
         if self._anchors:
-            # A circuit that begins with a token is taken by a pivot for a bridge, and gets no other service.
-            return Dummy()
+            return self._anchors[0]
         jobs: list[Job] = []
         while len(jobs) < MAX_FETCH_KEYS and (job := self._pop(lane, lambda job: job.block is None)) is not None:
             jobs.append(job)
@@ -293,8 +292,8 @@ class Lanes:
         return _keys(jobs) if jobs else Dummy()
 
     def opened(self, channel: Channel, now: float) -> None:
-        if self._anchors:
-            channel.say(self._anchors[self._by_channel[channel].number % len(self._anchors)], now)
+        for anchor in self._anchors[1:]:
+            channel.say(anchor, now)
         self.pump(now)
 
     def heard(self, channel: Channel, body: Body, now: float) -> None:

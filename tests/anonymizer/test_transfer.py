@@ -20,7 +20,7 @@ from anonymizer.errors import (
     QuotaExceeded,
 )
 from anonymizer.files import Splitter
-from anonymizer.inner import Attach, Dummy, FailReason, FetchKeys, StoreBlock
+from anonymizer.inner import Attach, FailReason, FetchKeys, StoreBlock
 from anonymizer.lanes import MIN_WINDOW, WINDOW
 from anonymizer.manifest import Manifest, seal_root
 from anonymizer.transfer import LANES, MANY_BYTES, MANY_LANES
@@ -351,14 +351,14 @@ def test_without_a_guard_or_pivots_the_end_is_named_and_nothing_is_sent() -> Non
         assert result.data == LARGE and len(net.pivots_used) == pivots
 
 
-def test_each_pivot_is_told_an_anchor_before_anything_is_asked_for() -> None:
+def test_each_pivot_is_told_the_anchors_before_anything_is_asked_for() -> None:
     net = RelayPivots()
     uri = publish(net, FILE)
     anchors = [Attach(bytes((number,)) * 32, bytes(16)) for number in (1, 2)]
     _, result = get(net, uri, anchors=anchors)
     net.run_until(lambda: bool(result.ends))
     assert result.data == FILE
-    assert [end.told[:2] for end in net.all_ends] == [[Dummy(), anchor] for anchor in anchors]
+    assert [end.told[:2] for end in net.all_ends] == [anchors, anchors]
 
 
 # -- put -----------------------------------------------------------------------------------------------------------------
