@@ -133,7 +133,7 @@ class Lanes:
         self._opening = Lane(-1)
         self._count = count
         self._is_turning = False
-        self._is_closed = False
+        self.is_closed = False
         self.picks = Picks()
         #: Blocks that were not what was asked for, and what pivots answered.
         self.counts: Counter[str] = Counter()
@@ -142,7 +142,7 @@ class Lanes:
     def free(self) -> int:
         """Jobs that may be added; before the first lane is open, as many as fit into its seal."""
         open_lanes = [lane for lane in self._lanes if lane.channel is not None and lane.channel.is_open]
-        if self._is_closed:
+        if self.is_closed:
             return 0
         if not open_lanes:
             return max(0, MAX_FETCH_KEYS - len(self._queue) - self.outstanding)
@@ -157,16 +157,18 @@ class Lanes:
         return not self._queue and not self.outstanding
 
     def add(self, jobs: Iterable[Job], now: float) -> None:
-        """NoAnonymousRoute if they are the first and no lane can be opened."""
+        """NoAnonymousRoute if they are the first and no lane can be opened; once it is closed they are forgotten."""
+        if self.is_closed:
+            return
         self._queue += jobs
-        if not self._lanes and self._queue and not self._is_closed:
+        if not self._lanes and self._queue:
             self._grow(now)
         self.pump(now)
 
     def want(self, count: int, now: float) -> None:
         """So many lanes, now if there are some."""
         self._count = count
-        if self._lanes and not self._is_closed:
+        if self._lanes and not self.is_closed:
             self._grow(now)
 
     def _grow(self, now: float) -> None:
@@ -188,7 +190,7 @@ class Lanes:
 
     def close(self, now: float) -> None:
         """All circuits end, and the owner hears nothing more."""
-        self._is_closed = True
+        self.is_closed = True
         self._queue.clear()
         for lane in self._lanes:
             lane.out.clear()
@@ -208,7 +210,7 @@ class Lanes:
             return
         self._is_turning = True
         try:
-            while not self._is_closed:
+            while not self.is_closed:
                 before = len(self._queue)
                 while self._queue and self._send(now):
                     pass
@@ -404,7 +406,7 @@ class Lanes:
             lane.stalled += 1
             self.counts["unanswered"] += 1
             self._missed(lane, job, None, now)
-        if self._is_closed:
+        if self.is_closed:
             return
         if lane.stalled >= MAX_STALLED and lane.channel is not None and lane.channel.is_open:
             lane.channel.distrust(now)

@@ -264,7 +264,10 @@ class Get(Transfer):
     # -- what was lost and could be made again -----------------------------------------------------------------------------
 
     def _heal(self, now: float) -> None:
-        """One more; the circuits end when the last one was stored."""
+        """One more; the circuits end when the last one was stored, or this when they have."""
+        if self.lanes.is_closed:
+            self._healing.clear()
+            return
         if self._healing:
             block = self._healing.popleft()
             self.lanes.add([Job(block.routing, block.sealed)], now)

@@ -168,6 +168,21 @@ def test_lost_blocks_are_made_from_check_blocks_and_inserted_anew_afterwards() -
     assert not net.circuits and len(net.timers) == 0
 
 
+def test_inserting_anew_ends_with_the_last_circuit() -> None:
+    net = RelayPivots(pivots=2)
+    uri = publish(net, FILE)
+    for routing in [routing for routing in net.blocks if routing != uri.routing][:4]:
+        del net.blocks[routing]
+    getting, result = get(net, uri)
+    net.run_until(lambda: bool(result.ends))
+    for number in list(net.circuits):
+        net.kill(number)
+    net.has_guard = False
+    net.run_until(lambda: not getting.is_healing)
+    net.run(3_600.0)
+    assert result.ends == [None] and getting.healed < 4 and len(net.timers) == 0
+
+
 def test_a_block_that_one_pivot_does_not_find_is_asked_of_another() -> None:
     net = RelayPivots()
     uri = publish(net, FILE, redundant=False)
