@@ -121,7 +121,7 @@ class Lane:
 
 
 class Lanes:
-    """See the module text; opened with the first jobs.  Each pivot is first of all told the `anchors`, if there are any."""
+    """See the module text; opened with the first jobs.  Each pivot is told the `anchors`, if any, before all else."""
 
     def __init__(self, channels: Channels, owner: Owner, count: int, anchors: Iterable[Attach] = ()) -> None:
         self._channels, self._owner = channels, owner
