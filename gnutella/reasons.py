@@ -161,7 +161,12 @@ class DropReason(Enum):
     METHOD = "method", 0, 501, "a method other than GET and HEAD"
     NOT_SHARED = "not_shared", 0, 404, "no shared file has that URN, or that index and name"
     NOT_PROXIED = "not_proxied", 0, 410, "a push for a servent that did not ask us to be its push proxy, or is gone"
-    PUSH_FORGED = "push_forged", 0, 400, "a push that is to make a leaf of ours call somebody else than the asker"
+    PUSH_FORGED = (
+        "push_forged",
+        0,
+        400,
+        "a push that is to make us, or a leaf of ours, call somebody else than the asker",
+    )
     PUSH_RATE = "push_rate", 0, 503, "one address asks for more pushes than we pass on"
     NOT_HERE = "not_here", 0, 404, "no such resource on this port"
     TREE_UNKNOWN = "tree_unknown", 0, 404, "no tiger tree of that file is known yet"

@@ -94,7 +94,7 @@ class Router:
         self._answers = Answers(board, library, own_address)
         self._pings = Pings(board, self._answers, allow_private=allow_private, now=now)
         self._hits = Hits(board, self._paths, allow_private=allow_private)
-        self._pushes = Pushes(board, self._paths, allow_private=allow_private)
+        self._pushes = Pushes(board, self._paths, allow_private=allow_private, now=now)
         self._signals = Signals(board, self._tables)
         self._flow = QueryFlow(board, self._signals, self._tables, self._answers.self, now)
         self._connect_backs = ConnectBacks(board, self._signals, allow_private=allow_private, now=now)
@@ -251,6 +251,7 @@ class Router:
         self.heads.tick(now)
         self.reach.tick(now)
         self._proxies.tick(now)
+        self._pushes.tick(now)
         if self._oob is not None:
             self._oob.tick(now)
         self._dynamic.tick(now)
@@ -352,6 +353,8 @@ class Router:
         """udp.Routing: a datagram that is neither ping nor query."""
         if self._oob is None:
             return DropReason.NOT_OVER_UDP
+        if header.kind == PUSH:
+            return self._pushes.by_udp(header.guid, payload, source, now) or self._flush()
         return self._oob.datagram(header, payload, source, now) or self._flush()
 
     def query_by_udp(

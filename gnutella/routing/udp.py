@@ -25,6 +25,7 @@ from gnutella.protocol.kinds import (
     KIND_NAMES,
     PING,
     PONG,
+    PUSH,
     QUERY,
     QUERY_HIT,
     VENDOR,
@@ -68,7 +69,7 @@ MAX_PROVOKED = 4096
 #: Seconds between two UdpReached.
 REACHED_GAP_S = 30.0
 #: Kinds that the router is asked about, if there is one.
-_ROUTED = frozenset({PONG, VENDOR, QUERY_HIT})
+_ROUTED = frozenset({PONG, VENDOR, QUERY_HIT, PUSH})
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class Routing(Protocol):
     """What datagrams are to the router."""
 
     def datagram(self, header: Header, payload: bytes, source: Address, now: float) -> list[Action] | DropReason:
-        """A hit, a vendor message, or a pong for none of our pings here; the reason if it is dropped."""
+        """A hit, a push, a vendor message, or a pong for none of our pings here; the reason if it is dropped."""
         ...
 
     def query_by_udp(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from gnutella.protocol.ggep import Ggep
-from gnutella.protocol.kinds import HEADER_SIZE, QUERY, encode_header
+from gnutella.protocol.kinds import HEADER_SIZE, PUSH, QUERY, encode_header
 from gnutella.protocol.message import Query, encode
 from gnutella.protocol.oob import asking_oob, oob_guid, replies_message
 from gnutella.reasons import DropReason
+from gnutella.routing.events import PushReceived
 from gnutella.routing.guess import Guess
 from gnutella.testing.datagram_net import SECRET, DatagramNet
 from gnutella.testing.datagrams import STRANGER
@@ -41,6 +42,7 @@ def judge_routed_datagram(data: bytes) -> None:
         net.run(3.0)
     _judge_keyed_query(data)
     _judge_for_a_leaf(data)
+    _judge_push(data)
 
 
 def _judge_for_a_leaf(data: bytes) -> None:
@@ -57,6 +59,16 @@ def _judge_for_a_leaf(data: bytes) -> None:
         host.do(host.udp.receive(message, STRANGER, 1.0))
     net.run(1.0)
     assert not net.bytes_to(leaf.address) and not leaf.drops(DropReason.UNREQUESTED_HIT)
+
+
+def _judge_push(data: bytes) -> None:
+    """Its payload as a push for us: nobody is sent a datagram for it, and nobody is to be called but its sender."""
+    net = DatagramNet()
+    host = net.host("81.0.0.1")
+    payload = host.router.servent_id + data[HEADER_SIZE + 16 :]
+    host.do(host.udp.receive(encode_header(guid_of(8), PUSH, 1, 0, len(payload)) + payload, STRANGER, 0.0))
+    calls = [event.push.address.host for event in host.events if isinstance(event, PushReceived)]
+    assert not net.sent and set(calls) <= {STRANGER.host}
 
 
 def _judge_keyed_query(data: bytes) -> None:

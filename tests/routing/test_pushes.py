@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from gnutella.protocol.kinds import PUSH, encode_header
+from gnutella.protocol.kinds import HEADER_SIZE, PUSH, encode_header, parse_header
 from gnutella.protocol.message import Push, encode
+from gnutella.protocol.vendor import PushProxyRequest
+from gnutella.protocol.vendor_out import message_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
+from gnutella.routing.pushes import ALL_BURST, NETWORK_BURST
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.testing.routers import (
     OWN_ADDRESS,
@@ -145,3 +148,60 @@ def test_a_neighbour_is_reached_directly_whatever_hits_said() -> None:
     assert set(sent_by(router.receive(A, push_bytes(guid=41), 3.0))) == {LinkId(4)}
     router.link_closed(LinkId(4), 3.5)
     assert set(sent_by(router.receive(A, push_bytes(guid=42), 4.0))) == {B}
+
+
+# -- by UDP ------------------------------------------------------------------------------------------------------------
+
+
+def by_udp(
+    router: Router, servent_id: Guid, *, number: int = 60, to: Address = ASKER, source: Address = ASKER
+) -> object:
+    data = push_bytes(servent_id, guid=number, to=to)
+    return router.datagram(parse_header(data), data[HEADER_SIZE:], source, 2.0)
+
+
+def listening() -> Router:
+    router = make_router()
+    router.open_datagrams(bytes(32), 0.0)
+    open_links(router, 3)
+    return router
+
+
+def test_a_push_by_udp_is_answered_once() -> None:
+    router = listening()
+    actions = by_udp(router, OWN_SERVENT)
+    assert isinstance(actions, list)
+    (event,) = [one for one in events_of(actions) if isinstance(one, PushReceived)]
+    assert event.push.address == ASKER and event.push.index == 3
+    assert by_udp(router, OWN_SERVENT) is DropReason.DUPLICATE
+
+
+def test_a_push_by_udp_for_a_leaf_that_chose_us_goes_to_it_with_one_hop_left() -> None:
+    router = listening()
+    leaf = LinkId(9)
+    router.link_opened(leaf, LinkInfo("10.1.1.77", OWN_ADDRESS.host, is_leaf=True, vendor_messages=True), 0.0)
+    router.receive(leaf, encode(SERVENT, 1, 0, message_of(PushProxyRequest())), 1.0)
+    actions = by_udp(router, SERVENT)
+    assert isinstance(actions, list)
+    (frame,) = sent_by(actions)[leaf]
+    assert (frame.kind, frame.ttl, Push.decode(frame.payload).address) == (PUSH, 1, ASKER)
+
+
+def test_what_nobody_answers_of_pushes_by_udp() -> None:
+    router = listening()
+    assert by_udp(router, SERVENT) is DropReason.NO_ROUTE
+    assert by_udp(router, OWN_SERVENT, source=Address("10.9.9.9", 6346)) is DropReason.PUSH_FORGED
+    assert by_udp(router, OWN_SERVENT, to=Address("0.0.0.0", 1)) is DropReason.BAD_PUSH
+    short = push_bytes(OWN_SERVENT)[: HEADER_SIZE + 20]
+    assert router.datagram(parse_header(short), short[HEADER_SIZE:], ASKER, 2.0) is DropReason.BAD_PUSH
+    assert make_router().datagram(parse_header(short), b"", ASKER, 2.0) is DropReason.NOT_OVER_UDP
+
+
+def test_pushes_by_udp_are_few_from_one_network_and_from_all() -> None:
+    router = listening()
+    taken = [by_udp(router, OWN_SERVENT, number=100 + number) for number in range(50)]
+    assert taken.count(DropReason.UDP_RATE) == 50 - NETWORK_BURST
+    for number in range(100):
+        source = Address(f"11.{number}.0.1", 6346)
+        taken.append(by_udp(router, OWN_SERVENT, number=200 + number, to=source, source=source))
+    assert taken.count(DropReason.UDP_RATE) == 150 - ALL_BURST
