@@ -27,6 +27,7 @@ from anonymizer.client_cache import ClientCache
 from anonymizer.guards import MAX_GUARDS
 from anonymizer.known import KnownNodes
 from anonymizer.membership import Manners, Membership, Talk
+from anonymizer.outbox import NO_LIMIT
 from anonymizer.own import OwnDescriptor, OwnFacts
 from anonymizer.pacing import Chance
 from anonymizer.pivot import Pivot
@@ -208,11 +209,11 @@ class Core:
         else:
             raise Violation(Refusal.BAD_BODY, "a second HELLO")
 
-    def due(self, now: float, blocked: Container[bytes] = ()) -> list[tuple[bytes, Cell]]:
-        """What leaves now, in the order in which it leaves; nothing for links that are blocked."""
+    def due(self, now: float, blocked: Container[bytes] = (), turn: int = NO_LIMIT) -> list[tuple[bytes, Cell]]:
+        """What leaves now, in the order in which it leaves: nothing for blocked links, of each other one about `turn` bytes."""
         self._now = now
         self.timers.run(now)
-        found = self.stem.due(now, blocked)
+        found = self.stem.due(now, blocked, turn)
         # What left made room, and whoever waited for that may have said more.
         self.timers.run(now)
         return found

@@ -42,6 +42,8 @@ DIAL_S: Final = 10.0
 LIFE_S: Final = 86_400.0
 LIFE_SPREAD: Final = 0.25
 TICK_S: Final = 1.0
+#: Bytes that a link is given at once: what Twisted's transports hold before they push back.
+TURN: Final = 65_536
 
 
 class Core(Protocol):
@@ -64,8 +66,8 @@ class Core(Protocol):
     def receive(self, node: bytes, cell: Cell, now: float) -> None:
         """A cell came.  Violation: where that costs the link, it is cut off."""
 
-    def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
-        """Do what is due, and give what leaves now."""
+    def due(self, now: float, blocked: Collection[bytes], turn: int) -> list[tuple[bytes, Cell]]:
+        """Do what is due, and give what leaves now; of each link about `turn` bytes, the rest at the next call."""
 
     def tick(self, now: float) -> None:
         """A second has passed."""
@@ -312,7 +314,7 @@ class RelayLinks:
         self._is_flushing = True
         try:
             waiting: dict[bytes, list[Cell]] = {}
-            for node, cell in self._core.due(self._clock(), self._blocked):
+            for node, cell in self._core.due(self._clock(), self._blocked, TURN):
                 waiting.setdefault(node, []).append(cell)
             for node, cells in waiting.items():
                 if node in self._links:

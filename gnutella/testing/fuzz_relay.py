@@ -20,7 +20,7 @@ from anonymizer.posts import PostContent, open_post, seal_post
 from anonymizer.reasons import Refusal, Violation
 from anonymizer.seal import SEAL_PLAIN, Half, Opening, PivotKeys, Replays, SealContent, Unsealer, hpke_seal, key_id
 from anonymizer.wire import cell_of, parse
-from gnutella.testing import fuzz_pivot, fuzz_route
+from gnutella.testing import fuzz_links, fuzz_pivot, fuzz_route
 from gnutella.testing.relay_nodes import NOW, descriptor_of, signing_key
 
 _ID, _UID = bytes(range(32)), bytes(range(16))
@@ -175,6 +175,7 @@ RUNS: dict[str, tuple[int, Callable[[bytes], None]]] = {
     "relay_terms": (4, _terms),
     "relay_pivot": (1, fuzz_pivot.run),
     "relay_route": (1, fuzz_route.run),
+    **fuzz_links.RUNS,
 }
 SEEDS: dict[str, list[bytes]] = {
     "relay_cells": [*_SENT, b"".join(sent for sent in _SENT if len(sent) < LARGE_SIZE)],
@@ -182,6 +183,7 @@ SEEDS: dict[str, list[bytes]] = {
     "relay_descriptor": [descriptor_of(1).data, descriptor_of(2, pivot_keys=(), host="2001:db8::1").data],
     "relay_pivot": fuzz_pivot.SEEDS,
     "relay_route": fuzz_route.SEEDS,
+    **fuzz_links.SEEDS,
     "relay_seal": [_SEALED, inner.fill(SealContent(_ID, _ID, NOW // 60, b"first").encode(SEAL_PLAIN), SEAL_PLAIN)],
     "relay_hit": [
         seal_hit(_REPLY_KEY, _HIT),

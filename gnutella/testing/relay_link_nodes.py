@@ -101,7 +101,7 @@ class MemberCore:
         else:
             self.takes(node, cell)
 
-    def due(self, now: float, blocked: Collection[bytes]) -> list[tuple[bytes, Cell]]:
+    def due(self, now: float, blocked: Collection[bytes], turn: int) -> list[tuple[bytes, Cell]]:
         self.timers.run(now)
         self._blocked = set(blocked)
         found = [entry for entry in self._out if entry[0] not in blocked]
