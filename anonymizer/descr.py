@@ -140,6 +140,8 @@ def read(data: bytes) -> Descriptor:
         Ed25519PublicKey.from_public_bytes(descriptor.key).verify(descriptor.signature, descriptor.signed_part())
     except (InvalidSignature, ValueError):
         raise Violation(Refusal.DESCRIPTOR_FORGED) from None
+    # There is one form of each, so it need not be encoded again.
+    vars(descriptor)["data"] = data
     return descriptor
 
 

@@ -284,6 +284,8 @@ class KnownNodes:
 
 def in_class(node_id: bytes, bits: int, now: float) -> bool:
     """Whether this week's hash of the node ends in `bits` zero bits; each class is half of the one before it."""
+    if not bits:
+        return True
     week = int(now // WEEK_S).to_bytes(8, "big", signed=True)
     digest = hashlib.sha256(b"arl1-class" + week + node_id).digest()
     return int.from_bytes(digest[-4:], "big") & ((1 << bits) - 1) == 0

@@ -50,7 +50,7 @@ def _descriptor(data: bytes) -> None:
     heard = nodes.hear(data, _ID, NOW)
     assert len(nodes) == (heard is not None)
     descriptor = descr.read(data)
-    assert descriptor.data == data
+    assert descriptor.data == data == descriptor.encode(wire.MAX_DESCRIPTOR)
     assert 0 <= descriptor.location < 1
 
 

@@ -277,3 +277,13 @@ def test_our_client_hello_offers_this_protocol_and_names_nobody() -> None:
     assert b"\0\0\0" not in hello[:3]
     names = [hello.find(ONE.node_id), hello.find(TWO.node_id)]
     assert names == [-1, -1]
+
+
+def test_the_hellos_of_all_nodes_are_alike_but_for_what_is_random() -> None:
+    hellos = [ONE.client(TWO.node_id).begin() for _ in range(40)]
+    assert len({len(hello) for hello in hellos}) == 1
+    fixed = [at for at, column in enumerate(zip(*hellos, strict=True)) if len(set(column)) == 1]
+    assert len(fixed) > 100
+    foreign = RelayTls(signing_key(77)).client(None).begin()
+    assert len(foreign) == len(hellos[0])
+    assert [foreign[at] for at in fixed] == [hellos[0][at] for at in fixed]
