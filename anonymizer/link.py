@@ -64,7 +64,7 @@ class Owner(Protocol):
 class Link(TwistedProtocol):
     """See the module text.  `settled` is called once when its handshake is over, well or badly."""
 
-    transport: Any
+    transport: Any = None
 
     def __init__(
         self, owner: Owner, reactor: Any, session: Session, settled: Callable[[], None] = lambda: None
@@ -89,6 +89,9 @@ class Link(TwistedProtocol):
         return self.session.peer_id
 
     def connectionMade(self) -> None:
+        if self.is_over:
+            self._abort()
+            return
         self.host = plain_host(getattr(self.transport.getPeer(), "host", ""))
         self._wait(HANDSHAKE_S)
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
@@ -192,6 +195,9 @@ class Link(TwistedProtocol):
     def close(self, reason: ByeReason) -> None:
         """Say goodbye and close; whoever does not take it is cut off in a few seconds."""
         if self.is_over:
+            return
+        if self.transport is None:
+            self.is_over = True  # still being dialled
             return
         if self.is_open:
             self.send([cell_of(Bye(reason))])

@@ -100,6 +100,7 @@ class RelayLinks:
         self._all: set[Link] = set()
         self._half_open: set[Link] = set()
         self._dialled: dict[Link, bytes] = {}
+        self._dials: set[Deferred[Any]] = set()
         self._lives: dict[Link, Any] = {}
         self._blocked: set[bytes] = set()
         self._visits = _Visits()
@@ -123,6 +124,8 @@ class RelayLinks:
         self._hush()
         for link in list(self._all):
             link.close(ByeReason.STOPPING)
+        for dial in list(self._dials):
+            dial.cancel()
         if self._all:
             self._all_gone = Deferred()
             await self._all_gone
@@ -140,11 +143,17 @@ class RelayLinks:
         if node is not None:
             self._dialled[link] = node
 
-        def failed(failure: Failure) -> Failure:
-            self.link_lost(link)
-            return failure
+        dial = self._dial(address, link, DIAL_S)
+        self._dials.add(dial)
 
-        return self._dial(address, link, DIAL_S).addCallbacks(lambda _: None, failed)
+        def ended(result: object) -> Failure | None:
+            self._dials.discard(dial)
+            if isinstance(result, Failure):
+                self.link_lost(link)
+                return result
+            return None
+
+        return dial.addBoth(ended)
 
     def drop(self, node: bytes, reason: ByeReason, now: float = 0.0) -> None:
         """Close the link to that node; the core is told that it is down.  For the core as well, which says when."""

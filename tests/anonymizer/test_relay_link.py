@@ -284,3 +284,12 @@ def test_a_goodbye_is_heard_and_the_connection_ends_on_both_sides() -> None:
         side.lose()
         assert side.owner.lost == 1
     assert pair.clock.getDelayedCalls() == []
+
+
+def test_a_link_that_is_given_up_while_it_is_dialled_says_nothing() -> None:
+    pair = Pair()
+    pair.client.link.close(ByeReason.STOPPING)
+    pair.client.begin()
+    assert pair.client.transport.disconnected and pair.client.transport.value() == b""
+    pair.client.lose()
+    assert pair.client.owner.lost == 1 and pair.clock.getDelayedCalls() == []

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from OpenSSL import SSL
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -353,3 +353,14 @@ async def test_a_stop_says_goodbye_and_takes_nobody_any_more(reactor: Any) -> No
         stranger = await come(reactor, two.address, three.tls.client(two.id).begin())
         await until(reactor, lambda: stranger.is_lost)
         assert two.refused(Refusal.HALF_OPEN) == 1
+
+
+@async_test()
+async def test_a_stop_gives_up_what_is_being_dialled(reactor: Any) -> None:
+    async with Nodes(reactor, 2) as (one, two):
+        dialling = one.links.connect(two.address, two.id)
+        stopping = Deferred.fromCoroutine(one.links.stop())
+        with pytest.raises(Refused):
+            await dialling
+        await stopping
+        assert one.links.connections == 0 and two.core.ups == []
