@@ -6,8 +6,10 @@ hops of exponential delay that keep order, and what a pivot finds is in `blocks`
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from random import Random
 from typing import Protocol
 
@@ -17,7 +19,7 @@ from anonymizer import inner
 from anonymizer.blocks import verify
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_SIZE
 from anonymizer.chk import routing_of
-from anonymizer.descr import PIVOT
+from anonymizer.descr import PIVOT, Descriptor
 from anonymizer.fields import Body
 from anonymizer.inner import Fail, FailReason, FetchKeys, InnerBlock, InnerStored, StoreBlock
 from anonymizer.known import MIN_AGE_S, KnownNodes
@@ -37,6 +39,14 @@ class Origin(Protocol):
     def heard(self, number: int, data: bytes, now: float) -> object: ...
     def ended(self, number: int, reason: CloseReason, now: float) -> object: ...
     def has_room(self, number: int, now: float) -> object: ...
+
+
+@cache
+def _pivot(number: int, capabilities: int) -> tuple[PivotKeys, Descriptor]:
+    """The same keys for the same number: making them takes longer than most tests."""
+    secret = hashlib.sha256(b"pivot key %d" % number).digest()
+    keys = PivotKeys(NOW, lambda: X25519PrivateKey.from_private_bytes(secret))
+    return keys, descriptor_of(number, pivot_keys=keys.public, capabilities=capabilities)
 
 
 @dataclass
@@ -101,8 +111,7 @@ class RelayPivots:
 
     def add_pivot(self, number: int, *, age_s: float = 2 * MIN_AGE_S, capabilities: int = PIVOT) -> bytes:
         """Another node that is known for so long; its id."""
-        keys = PivotKeys(NOW, self.new_key)
-        descriptor = descriptor_of(number, pivot_keys=keys.public, capabilities=capabilities)
+        keys, descriptor = _pivot(number, capabilities)
         self.known.restore([(descriptor.data, NOW - age_s, [b"a", b"b", b"c"])], NOW)
         self._unsealers[descriptor.node_id] = Unsealer(descriptor.node_id, keys, Replays())
         return descriptor.node_id

@@ -89,13 +89,13 @@ def test_what_is_said_is_heard_and_close_ends_it() -> None:
 
 def test_a_silent_pivot_is_left_after_a_time_without_an_upper_end() -> None:
     waits = []
-    for seed in range(60):
+    for seed in range(40):
         net, log = RelayPivots(seed), Log()
         net.answers_seals = False
         channels_of(net).open(log, net.now)
         waits.append(net.run_until(lambda log=log: "lost" in log.events))  # type: ignore[misc]
     assert min(waits) > OPENED_FLOOR_S
-    assert sum(wait > OPENED_FLOOR_S + 15 for wait in waits) > 15, "exponential of mean 20 s"
+    assert sum(wait > OPENED_FLOOR_S + 15 for wait in waits) > 10, "exponential of mean 20 s"
     assert max(waits) > OPENED_FLOOR_S + 40
 
 
@@ -126,7 +126,7 @@ def test_a_circuit_that_ends_is_replaced_whatever_it_is_said_to_end_of(reason: C
 def test_a_lost_circuit_is_not_replaced_at_once() -> None:
     """Pitfall 3: the time from an end that comes down to the next that goes up is that of somebody further away."""
     gaps = []
-    for seed in range(40):
+    for seed in range(25):
         net, log = RelayPivots(seed), Log()
         channels_of(net).open(log, net.now)
         net.run(5.0)

@@ -56,7 +56,7 @@ def test_an_empty_file_is_one_block() -> None:
 def test_goodput_with_a_second_from_a_request_to_its_block() -> None:
     """10 hops of 25 ms each way and a virtual stem of 0.5 s: 8 MB/s once the pipes are full, 4 with what comes before."""
     net = RelayPivots(hold_s=0.12)
-    data = random.Random(9).randbytes(10 << 20)
+    data = random.Random(9).randbytes(20 << 20)
     uri = publish(net, data, redundant=False)
     _, result = get(net, uri)
     first = net.run_until(lambda: bool(result.data))
@@ -332,7 +332,7 @@ def test_cancel_ends_the_circuits_and_nothing_comes_afterwards() -> None:
 
 def test_a_pause_holds_only_what_was_asked_for() -> None:
     net = RelayPivots(pivots=20)
-    data = random.Random(3).randbytes(14 << 20)
+    data = random.Random(3).randbytes(20 << 20)
     uri = publish(net, data, redundant=False)
     getting, result = get(net, uri)
     net.run_until(lambda: bool(result.data))
