@@ -104,6 +104,18 @@ async def test_a_first_contact_needs_no_id_and_learns_it(reactor: Any) -> None:
 
 
 @async_test()
+async def test_a_first_contact_that_is_linked_already_replaces_nothing(reactor: Any) -> None:
+    async with Nodes(reactor, 2) as (one, two):
+        await one.links.connect(two.address)
+        await until(reactor, linked(one, two))
+        for dials, port in ((one, two), (two, one)):
+            await dials.links.connect(port.address)
+            await until(reactor, lambda dials=dials: dials.refused(Refusal.LINK_TWICE) == 1)  # type: ignore[misc]
+        await until(reactor, lambda: one.links.connections == two.links.connections == 1)
+        assert one.core.downs == two.core.downs == []
+
+
+@async_test()
 async def test_no_name_is_ever_looked_up(reactor: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*what: object, **more: object) -> None:
         raise AssertionError(f"looked up {what}")
