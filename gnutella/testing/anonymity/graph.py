@@ -3,7 +3,7 @@
 A circuit is a walk over directed edges: it leaves its origin by one of the edges of the origin's own choice, and at each honest
 node ends its stem with chance q or goes on by another edge.  `visits` solves the linear system for each origin: the expected
 number of times that the walk takes each edge before any spy has seen it.  From the stem's end on, the way is greedy and
-therefore known.  Only one thing is left out: that a walk which comes to the same edge twice never ends (the coins are kept).
+therefore known.  Only one thing is left out: that a walk which comes to the same edge twice ends its stem there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from collections.abc import Callable, Collection, Iterator
 from functools import cache
 
 from anonymizer.descr import location_of
+from anonymizer.edges import ACCEPTED_WEIGHT
 from anonymizer.pacing import END_CHANCE
-from anonymizer.stem import ACCEPTED_WEIGHT
 from anonymizer.wire import BRIDGE_BUDGET, Phase
 from gnutella.testing.anonymity.stem_net import StemNet
 

@@ -47,7 +47,7 @@ _LOW = bytes(value & 15 for value in range(256))
 
 
 def likelihoods(own: Sequence[Sample], other: Sequence[Sample]) -> Score:
-    """The sum over positions of the log ratio of how often each byte was seen there; halves of bytes, so that noise is small."""
+    """The sum over positions of the log ratio of how often half a byte was seen there: few bins, little noise."""
     tables: list[list[float]] = []
     for one, two in zip(zip(*own, strict=True), zip(*other, strict=True), strict=True):
         for part in (_HIGH, _LOW):

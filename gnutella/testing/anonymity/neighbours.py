@@ -33,7 +33,6 @@ class Circuit:
     pivot: int
     seen: Seen | None = None
     hops: int = 0
-    #: On which hop of the stem it was seen, for the bench to know and not the spies.
     has_arrived: bool = False
 
 
@@ -54,7 +53,6 @@ class Findings:
 
     verdicts: list[Verdict] = field(default_factory=list)
     lost: int = 0
-    circling: int = 0
 
     @property
     def seen(self) -> list[Verdict]:
@@ -77,6 +75,11 @@ class Findings:
     @property
     def recall(self) -> Share:
         return share(verdict.is_right for verdict in self.verdicts)
+
+    @property
+    def recall_on_stems(self) -> Share:
+        """If only what was seen on the stem is named."""
+        return share(verdict.phase is Phase.STEM and verdict.is_right for verdict in self.verdicts)
 
     @property
     def some_spy_sees(self) -> Share:
@@ -103,7 +106,6 @@ class Findings:
     def extend(self, other: Findings) -> None:
         self.verdicts += other.verdicts
         self.lost += other.lost
-        self.circling += other.circling
 
 
 class Watch:
@@ -180,20 +182,21 @@ class Series:
 
     first: list[Verdict] = field(default_factory=list)
     last: list[Verdict] = field(default_factory=list)
+    #: Those that were seen, and those that were not.
+    origins: int = 0
 
     def extend(self, other: Series) -> None:
+        self.origins += other.origins
         self.first += other.first
         self.last += other.last
 
 
-def series(
-    count: int, spy_share: float, origins: int, length: int, seed: int, kind: type[Stem] = Stem
-) -> Series:
+def series(count: int, spy_share: float, origins: int, length: int, seed: int, kind: type[Stem] = Stem) -> Series:
     """`length` circuits of each of some origins, known to be of one origin (a pseudonym, a download in parts)."""
     net = StemNet(count, seed, kind)
     rng = random.Random(f"series {seed}")
     adversary = Adversary(net, spies_of(net, spy_share, rng))
-    watch, found = Watch(net, adversary.spies), Series()
+    watch, found = Watch(net, adversary.spies), Series(origins=origins)
     for origin in rng.sample(adversary.honest, origins):
         pivots = [rng.randrange(count) for _ in range(length)]
         tried = [send(net, watch, origin, pivot) for pivot in pivots if pivot != origin]

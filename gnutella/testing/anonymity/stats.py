@@ -77,12 +77,29 @@ def area(own: Sequence[float], other: Sequence[float]) -> Area:
 
 
 class Guess(NamedTuple):
-    """How often the best guess between two kinds is right, how often guessing without looking is, and where it is sure."""
+    """The best guess between own and other, if so many are own: how often it is right, and is sure that one is own.
 
-    accuracy: Share
+    `sigma` is the standard deviation of `accuracy`.
+    """
+
+    accuracy: float
+    sigma: float
     prior: float
-    sure: Share
+    sure: float
     area: Area
+
+    @property
+    def blind(self) -> float:
+        """How often a guess is right that does not look."""
+        return max(self.prior, 1 - self.prior)
+
+    @property
+    def gain(self) -> float:
+        return self.accuracy - self.blind
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return self.accuracy - Z95 * self.sigma, self.accuracy + Z95 * self.sigma
 
 
 class Histogram:
@@ -97,7 +114,8 @@ class Histogram:
         bins = len(self._edges) + 1
         counts = [Counter(self._bin(value) for value in kind) for kind in (own, other)]
         return [
-            math.log((counts[0][place] + 1) / (len(own) + bins)) - math.log((counts[1][place] + 1) / (len(other) + bins))
+            math.log((counts[0][place] + 1) / (len(own) + bins))
+            - math.log((counts[1][place] + 1) / (len(other) + bins))
             for place in range(bins)
         ]
 
@@ -109,17 +127,24 @@ class Histogram:
         return self._logs[self._bin(value)]
 
 
-def guess(train: Sequence[tuple[float, bool]], test: Sequence[tuple[float, bool]], sure: float = 0.9) -> Guess:
-    """Learn from (number, is own) and guess others, given the share of own ones; `sure` is a posterior."""
-    own = [value for value, kind in train if kind]
-    other = [value for value, kind in train if not kind]
-    learnt, odds = Histogram(own, other), math.log(len(own) / len(other))
-    scores = [(learnt.log_ratio(value), kind) for value, kind in test]
+def guess(
+    train: Sequence[tuple[float, bool]], test: Sequence[tuple[float, bool]], prior: float, sure: float = 0.9
+) -> Guess:
+    """Learn from (number, is own) and guess others; `prior` is the share of own ones where the guess is used."""
+
+    def split(samples: Sequence[tuple[float, bool]]) -> tuple[list[float], list[float]]:
+        return [value for value, kind in samples if kind], [value for value, kind in samples if not kind]
+
+    learnt, odds = Histogram(*split(train)), math.log(prior / (1 - prior))
+    own, other = ([learnt.log_ratio(value) + odds for value in kind] for kind in split(test))
+    found = share(score > 0 for score in own)
+    cleared = share(score <= 0 for score in other)
     bar = math.log(sure / (1 - sure))
-    prior = max(mean(kind for _, kind in test), mean(not kind for _, kind in test))
+    sure_own, sure_other = share(score > bar for score in own), share(score > bar for score in other)
     return Guess(
-        share((score + odds > 0) is kind for score, kind in scores),
+        prior * found.value + (1 - prior) * cleared.value,
+        math.hypot(prior * found.sigma(found.value), (1 - prior) * cleared.sigma(cleared.value)),
         prior,
-        share(abs(score + odds) > bar for score, _ in scores),
-        area([score for score, kind in scores if kind], [score for score, kind in scores if not kind]),
+        prior * sure_own.value + (1 - prior) * sure_other.value,
+        area(own, other),
     )

@@ -14,14 +14,19 @@ from dataclasses import dataclass
 
 from anonymizer.cells import Cell, decode
 from anonymizer.descr import location_of
+from anonymizer.edges import MAX_ACCEPTED
+from anonymizer.guards import EDGES
 from anonymizer.stem import Stem
 from anonymizer.wire import SEALED_SIZE, CloseReason
+from gnutella.errors import LocalMisuse
 from gnutella.lab.clock import Clock
 
 #: Delays of links: lognormal, median 40 ms.
 MEDIAN_S, SIGMA = 0.040, 0.6
 #: Links beside the stem edges: one for each octave of distance on the ring, and both neighbours there.
 OCTAVES = 6
+#: Guards are kept for as long as a run lasts.
+FOREVER_S = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +47,13 @@ class StemNode:
         self.id = hashlib.sha256(b"stem node %d" % number).digest()
         self.stem = net.make(self)
         self.links: set[int] = set()
-        #: Edges of this node's choice, in the order in which they were made.
+        #: Edges of this node's choice; the first leads to its guard.
         self.chosen: list[int] = []
         self.on_heard: Callable[[int, bytes, float], None] = lambda number, data, now: None
         self.on_ended: Callable[[int, CloseReason, float], None] = lambda number, reason, now: None
         #: Circuits that arrived: (seal, number).
         self.arrived: list[tuple[bytes, int]] = []
+        self.posts: list[bytes] = []
 
     def heard(self, number: int, data: bytes, now: float) -> None:
         self.on_heard(number, data, now)
@@ -55,7 +61,13 @@ class StemNode:
     def ended(self, number: int, reason: CloseReason, now: float) -> None:
         self.on_ended(number, reason, now)
 
-    def take(self, number: int, sealed: bytes, now: float) -> bool:
+    def posted(self, sealed: bytes, now: float) -> None:
+        self.posts.append(sealed)
+
+    def has_room(self, number: int, now: float) -> None:
+        """Nobody waits for it."""
+
+    def take(self, number: int, sealed: bytes, came_from: bytes, now: float) -> bool:
         self.arrived.append((sealed, number))
         return self.net.pivots_take
 
@@ -68,7 +80,15 @@ class StemNode:
 
 def make_stem(node: StemNode, kind: type[Stem] = Stem) -> Stem:
     """The production object, or a subclass of it."""
-    return kind(node.id, node.net.rng, heard=node.heard, ended=node.ended, arrived=node.take)
+    return kind(
+        node.id,
+        node.net.rng,
+        heard=node.heard,
+        ended=node.ended,
+        arrived=node.take,
+        posted=node.posted,
+        has_room=node.has_room,
+    )
 
 
 class StemNet:
@@ -109,23 +129,32 @@ class StemNet:
                 self.link(node, ring[(place + self.rng.choice((-1, 1)) * apart) % count])
 
     def _edges(self) -> None:
-        """In turns, each to a node drawn uniformly of those that have room, as EDGE_REQ finds them."""
-        for _ in range(2):
+        """In turns, each to a node drawn uniformly of those that have room, as EDGE_REQ finds them; the first is the guard."""
+        accepted = [0] * len(self.nodes)
+        for _ in range(EDGES):
             for node in self.rng.sample(self.nodes, len(self.nodes)):
-                others = [other for other in self.nodes if self._fits(node, other)]
-                if others:
-                    self._edge(node, self.rng.choice(others))
-
-    def _fits(self, node: StemNode, other: StemNode) -> bool:
-        if other is node or not other.stem.has_room(False) or not node.stem.has_room(True):
-            return False
-        return other.number not in node.chosen and node.number not in other.chosen
+                free = [
+                    other
+                    for other in self.nodes
+                    if other is not node
+                    and accepted[other.number] < MAX_ACCEPTED
+                    and other.number not in node.chosen
+                    and node.number not in other.chosen
+                ]
+                if free:
+                    other = self.rng.choice(free)
+                    node.chosen.append(other.number)
+                    accepted[other.number] += 1
+        for node in self.nodes:
+            node.stem.guards.restore([(self.nodes[number].id, FOREVER_S, True) for number in node.chosen], 0.0)
+        for node in self.nodes:
+            for number in node.chosen:
+                self._edge(node, self.nodes[number])
 
     def _edge(self, node: StemNode, other: StemNode) -> None:
         self.link(node, other)
-        node.stem.make_edge(other.id, is_initiated=True)
-        other.stem.make_edge(node.id, is_initiated=False)
-        node.chosen.append(other.number)
+        if not (node.stem.make_edge(other.id, is_initiated=True) and other.stem.make_edge(node.id, is_initiated=False)):
+            raise LocalMisuse("an edge that was to be")
 
     def link(self, client: StemNode, server: StemNode) -> None:
         pair = frozenset((client.number, server.number))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from anonymizer.cells import SMALL_BODY, Cell, Command
+from anonymizer.pacing import END_CHANCE
 from anonymizer.stem import Stem
 from anonymizer.wire import Ciphertext, Open, Phase, cell_of, parse
 from gnutella.testing.anonymity.neighbours import NAME, QUIET_S, spies_of
@@ -23,6 +24,9 @@ from gnutella.testing.anonymity.stem_net import Sighting, StemNet
 
 #: A reaction that takes longer does not come.
 PATIENCE_S: Final = 60.0
+#: Of first sightings on a stem, so many come from the origin itself (a tenth of spies: 1 - (1 - q)(1 - f)).
+PRIOR: Final = 1 - (1 - END_CHANCE) * 0.9
+BLIND: Final = max(PRIOR, 1 - PRIOR)
 NOISE: Final = bytes(SMALL_BODY)
 
 
@@ -79,9 +83,9 @@ class Prober:
         clock, begun, came = self.net.clock, self.net.clock.now, []
 
         def up(seen: Sighting) -> None:
-            if (seen.came, seen.to, seen.cell.channel) == (sighting.came, sighting.to, sighting.cell.channel):
-                if seen.cell.command is Command.CELL:
-                    came.append(seen.when)
+            line = (seen.came, seen.to, seen.cell.channel)
+            if seen.cell.command is Command.CELL and line == (sighting.came, sighting.to, sighting.cell.channel):
+                came.append(seen.when)
 
         self._up = up
         self.net.inject(sighting.to, sighting.came, cell_of(Ciphertext(NOISE), sighting.cell.channel))
@@ -97,7 +101,9 @@ def _phase(cell: Cell) -> Phase | None:
     return body.phase if isinstance(body, Open) else None
 
 
-def measure(count: int, spy_share: float, circuits: int, samples: int, seed: int, kind: type[Stem] = Stem) -> list[Timed]:
+def measure(
+    count: int, spy_share: float, circuits: int, samples: int, seed: int, kind: type[Stem] = Stem
+) -> list[Timed]:
     """So many circuits that a spy timed, in one net."""
     net = StemNet(count, seed, kind, pivots_take=True)
     prober, found = Prober(net, spy_share, seed), list[Timed]()
@@ -114,4 +120,4 @@ def judge(train: list[Timed], test: list[Timed], samples: int) -> Guess:
     def numbers(circuits: list[Timed]) -> list[tuple[float, bool]]:
         return [(mean(timed.delays[:samples]), timed.is_own) for timed in circuits]
 
-    return guess(numbers(train), numbers(test))
+    return guess(numbers(train), numbers(test), PRIOR)

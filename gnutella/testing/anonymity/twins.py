@@ -5,10 +5,13 @@ An attack that does not break its twin proves nothing about the original.
 
 from __future__ import annotations
 
-from anonymizer.cells import Cell
+from typing import Any
+
+from anonymizer.circuits import NodeId, Port
+from anonymizer.edges import Edges
 from anonymizer.pacing import END_CHANCE
-from anonymizer.stem import NodeId, Port, Stem
-from anonymizer.wire import Open, Phase
+from anonymizer.stem import Stem
+from anonymizer.wire import Open
 
 
 class CountsHops(Stem):
@@ -20,42 +23,48 @@ class CountsHops(Stem):
         return super()._lay(port, node, body, is_slow, now)
 
 
-class CoinForEach(Stem):
-    """`coin`: a fresh coin and a fresh edge for every circuit that passes."""
+class FreshEdges(Edges):
+    """Nothing is kept."""
 
-    def next_edge(self, came: NodeId | None) -> NodeId | None:
-        if came is not None:
-            self._next.pop(came, None)
-        return super().next_edge(came)
+    def next(self, came: NodeId) -> NodeId | None:
+        self._next.pop(came, None)
+        return super().next(came)
 
     def ends_stem(self, came: NodeId) -> bool:
         return self._chance.random() < END_CHANCE
 
 
+class CoinForEach(Stem):
+    """`coin`: a fresh coin and a fresh edge for every circuit that passes."""
+
+    def __init__(self, own_id: NodeId, chance: Any, **calls: Any) -> None:
+        super().__init__(own_id, chance, **calls)
+        self._edges = FreshEdges(chance, self.guards)
+
+
 class GuardForEach(Stem):
     """`guard`: every own circuit leaves by another edge of this node's choice."""
 
-    def next_edge(self, came: NodeId | None) -> NodeId | None:
-        if came is None:
-            edges = [node for node, link in self._links.items() if link.is_edge and link.is_initiated]
-            return edges[self._chance.randrange(len(edges))] if edges else None
-        return super().next_edge(came)
+    def guard(self, now: float) -> NodeId | None:
+        edges = [node for node in self.guards.ids if node in self._edges]
+        return edges[self._chance.randrange(len(edges))] if edges else None
 
 
 class NoVirtualStem(Stem):
-    """`vstem`: the origin answers as soon as it can."""
+    """`vstem`: the origin reacts as soon as it can."""
 
-    def open(self, pivot_id: NodeId, sealed: bytes, now: float, *, is_slow: bool = False) -> int | None:
-        number = super().open(pivot_id, sealed, now, is_slow=is_slow)
-        if number is not None:
-            self._virtual.pop(number, None)
-        return number
+    def _held(self, number: int, now: float) -> float:
+        return now
 
 
-def hop_count(cell: Cell, body: Open) -> int:
-    """What the cells of `CountsHops` give away."""
-    return body.sealed[-1]
+class OneChannel(Stem):
+    """`uid`: a circuit keeps the channel of its first link on all others, but for the bit that says who opened it."""
 
-
-#: Phase is named here for readers of the twins: only what is in phase STEM hides an origin.
-HIDING = Phase.STEM
+    def _lay(self, port: Port, node: NodeId, body: Open, is_slow: bool, now: float) -> bool:
+        channel = self._circuits.free_channel(node, self._links[node].is_client)
+        if port[0] is not None:
+            channel = port[1] & ~1 | self._links[node].is_client
+        if not self._connect(port, (node, channel), is_slow, now):
+            return False
+        self.enqueue_from(port, body, now, is_slow=is_slow)
+        return True
