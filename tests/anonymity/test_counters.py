@@ -21,7 +21,7 @@ def tapped(kind: type[Stem] = Stem) -> Wiretap:
 
 
 def told_apart(command: Command, kind: type[Stem] = Stem) -> Area:
-    own, forwarded = tapped(kind).samples(command, random.Random(2))
+    own, forwarded = tapped(kind).samples(command, random.Random(2))  # type: ignore[arg-type]
     assert len(own) > 80
     return best_area(own, forwarded)[1]
 

@@ -71,7 +71,7 @@ def test_many_circuits_tell_no_more_than_one() -> None:
 
 @pytest.mark.parametrize("kind", [CoinForEach, GuardForEach])
 def test_ways_that_are_drawn_for_each_circuit_show_their_origin(kind: type[Stem]) -> None:
-    broken, ours = named(linked(kind)), named(linked())
+    broken, ours = named(linked(kind)), named(linked())  # type: ignore[arg-type]
     assert broken.value > ours.value + 0.08
 
 
