@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from anonymizer.stem import Stem
-from gnutella.testing.anonymity import counters, neighbours, replay, timing, traceback
+from gnutella.testing.anonymity import counters, neighbours, replay, timing, traceback, whole_nodes
 from gnutella.testing.anonymity.report import Goal, Row
 from gnutella.testing.anonymity.stats import Share, mean, share
 from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, NoVirtualStem, OneChannel
@@ -28,7 +28,7 @@ class Plan:
     samples: int = 100
     replays: int = 100_000
     ours: bool = True
-    twins: Sequence[str] = ("hops", "coin", "guard", "vstem", "uid", "replay", "cache")
+    twins: Sequence[str] = ("hops", "coin", "guard", "stem", "vstem", "cache", "uid", "replay")
 
     def has(self, twin: str) -> bool:
         return twin in self.twins
@@ -220,6 +220,65 @@ def a5(plan: Plan) -> list[Row]:
     return rows
 
 
+# -- A4, A10 -------------------------------------------------------------------------------------------------------------
+
+#: Nodes that fetch a file each, in a net of so many.
+FETCHERS: Final = 8
+WHOLE_NODES: Final = 100
+
+
+def _whole(plan: Plan, broken: str) -> whole_nodes.Counted:
+    found = whole_nodes.Counted()
+    for seed in plan.seeds[: max(1, len(plan.seeds) // 2)]:
+        found.extend(whole_nodes.measure(min(plan.nodes, WHOLE_NODES), FETCHERS, seed, broken))
+    return found
+
+
+def a4(plan: Plan) -> list[Row]:
+    """Volume: who asked for most keys of a file."""
+    ours = _whole(plan, whole_nodes.OURS) if plan.ours else None
+    twin = _whole(plan, whole_nodes.DIRECT) if plan.has("stem") else None
+    return [
+        Row(
+            "A4",
+            "AUC of key requests counted, who fetched",
+            ours.volume.value if ours else None,
+            ours.volume.interval if ours else None,
+            Goal(0.55),
+            "stem",
+            twin.volume.value if twin else None,
+            len(ours.fetchers) if ours else 0,
+        )
+    ]
+
+
+def a10(plan: Plan) -> list[Row]:
+    """Stores: what a fetch leaves in them."""
+    ours = _whole(plan, whole_nodes.OURS) if plan.ours else None
+    twin = _whole(plan, whole_nodes.SHARED) if plan.has("cache") else None
+    rows = [
+        Row(
+            "A10",
+            "keys that a fetch leaves in stores, above those of others",
+            _gained(ours) if ours else None,
+            ours.gained.interval if ours else None,
+            Goal(0.01),
+            "cache",
+            _gained(twin) if twin else None,
+            ours.gained.trials if ours else 0,
+        )
+    ]
+    if ours:
+        answered = Share(sum(ours.answered), len(ours.answered))
+        figure = "answers from the user's own cache"
+        rows.append(Row("A10", figure, answered.value, answered.interval, Goal(0), trials=answered.trials))
+    return rows
+
+
+def _gained(found: whole_nodes.Counted) -> float:
+    return found.gained.value - found.gained_by_others.value
+
+
 # -- A12 -----------------------------------------------------------------------------------------------------------------
 
 
@@ -306,13 +365,23 @@ def a13(plan: Plan) -> list[Row]:
     return rows
 
 
-ADVERSARIES: Final[dict[str, Callable[[Plan], list[Row]]]] = {"A1": a1, "A3": a3, "A5": a5, "A12": a12, "A13": a13}
+ADVERSARIES: Final[dict[str, Callable[[Plan], list[Row]]]] = {
+    "A1": a1,
+    "A3": a3,
+    "A4": a4,
+    "A5": a5,
+    "A10": a10,
+    "A12": a12,
+    "A13": a13,
+}
 #: Which attacks break which twin.
 TWINS: Final = {
     "hops": ("A1", "A3"),
     "coin": ("A1",),
     "guard": ("A1",),
+    "stem": ("A4",),
     "vstem": ("A5",),
+    "cache": ("A10",),
     "replay": ("A12",),
     "uid": ("A13",),
 }
