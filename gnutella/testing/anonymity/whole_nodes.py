@@ -2,8 +2,8 @@
 
 The nodes are the program's `Core`s in virtual time.  Files are published; some nodes fetch one each.  A4: all nodes count the
 requests for keys of the file that each of their neighbours sent them; who sent most is suspected.  A10: what the stores
-of the fetcher hold afterwards and did not before, and those of nodes that fetched nothing; and whether it answers a neighbour's request
-for a block that is in none of its stores.
+of the fetcher hold afterwards and did not before, and those of nodes that fetched nothing; and whether it answers a request
+for a block that is in none of them.
 """
 
 from __future__ import annotations
