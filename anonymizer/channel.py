@@ -300,6 +300,10 @@ class Channels:
         unusable: set[bytes] = set()
         for _ in range(_MAX_PICKS):
             pivot = self._pick(picks, unusable, guard_network, now)
+            if pivot is None and picks.used and picks.reopens < MAX_REOPENS:
+                # Lost circuits of a set so small that each of it was asked once: any of it again, not none.
+                picks.again()
+                pivot = self._pick(picks, unusable, guard_network, now)
             if pivot is None:
                 return None
             opening = self._seal(pivot, first, now)

@@ -116,8 +116,9 @@ class Client:
         if level != RELAY:
             raise LevelRefused(f"there is no level but {RELAY}, and no other is taken in its place")
         nodes, links = self.set_size(now), self._links()
-        least = MIN_SET if accept_small_set is None else max(1, accept_small_set)
-        if nodes < least or links < (MIN_LINKS if accept_small_set is None else 1):
+        is_enough = nodes >= MIN_SET and links >= MIN_LINKS
+        is_accepted = accept_small_set is not None and nodes >= max(1, accept_small_set) and links > 0
+        if not is_enough and not is_accepted:
             raise AnonymitySetTooSmall(nodes, links)
 
     def reading(self, pivots: Picks | int, now: float) -> Reading:

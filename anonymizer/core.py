@@ -21,6 +21,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from anonymizer.anchoring import Anchoring, ReadBlock
 from anonymizer.cells import Cell
 from anonymizer.client import Client
 from anonymizer.client_cache import ClientCache
@@ -42,7 +43,8 @@ from anonymizer.shares import ShareIndex
 from anonymizer.stem import COMMANDS as OF_CIRCUITS
 from anonymizer.stem import Stem
 from anonymizer.timers import Timers
-from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Seek, Store, parse
+from anonymizer.walks import BYTES_PER_S
+from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Fetch, Seek, Store, parse
 
 #: How often the guards are looked over, and while some are missing.
 GUARDS_S: Final = 30.0
@@ -70,6 +72,13 @@ class Ways:
     #: Bytes a second that all circuits of one link may have through this pivot; None: no limit.
     pivot_rate: float | None = 256 * 1024
     may_store: bool = True
+    #: Bytes a second of blocks that are fetched and stored for others.
+    route_rate: float = BYTES_PER_S
+
+
+def _no_block(routing: bytes, done: Callable[[bytes | None, float], None]) -> None:
+    """Nothing is anchored."""
+    done(None, 0.0)
 
 
 class Core:
@@ -89,6 +98,7 @@ class Core:
         ways: Ways | None = None,
         timers: Timers | None = None,
         numbers: dict[bytes, int] | None = None,
+        read_block: ReadBlock = _no_block,
     ) -> None:
         ways = ways or Ways()
         self.timers = timers or Timers()
@@ -123,6 +133,7 @@ class Core:
             self._send_routed,
             ban=self.membership.ban,
             may_store=ways.may_store,
+            bytes_per_s=ways.route_rate,
         )
         self.flood = SeekFlood(
             self.id,
@@ -158,8 +169,10 @@ class Core:
             self._guard_network,
             hold=self.stem.hold,
             links=lambda: len(self.membership.links),
+            edge_age=self.guard_age,
             numbers=numbers,
         )
+        self.anchoring = Anchoring(self.client.channels, self.timers, new_key, read_block)
         self.shares = ShareIndex()
         self.responder = Responder(
             self.id,
@@ -169,11 +182,16 @@ class Core:
             chance,
             self.timers,
             secret=identity.secret,
+            round_trips=lambda: self.stem.round_trips,
+            anchors=self.anchoring.hints,
             own_keys=lambda: own.current.pivot_keys,
             here=lambda sealed, when: self.pivot.posted(sealed, when),
         )
         self._guards_at = 0.0
         self._now = now
+        #: Bytes of circuits that left, and of these those of others.
+        self._moved = self.forwarded = 0
+        self._guard: tuple[bytes | None, float] = (None, now)
 
     # -- links -----------------------------------------------------------------------------------------------------------
 
@@ -203,6 +221,9 @@ class Core:
         if isinstance(body, Seek):
             self.flood.receive(node, body, now)
         elif isinstance(body, ROUTED):
+            if isinstance(body, Fetch):
+                # What others ask for is what decoys ask for.
+                self.client.decoys.note(body.type, body.routing)
             self.route.receive(node, body, now)
         elif isinstance(body, Talk):
             self.membership.receive(node, body, now)
@@ -216,6 +237,7 @@ class Core:
         found = self.stem.due(now, blocked, turn)
         # What left made room, and whoever waited for that may have said more.
         self.timers.run(now)
+        self._moved += sum(cell.size for _, cell in found if cell.command in OF_CIRCUITS)
         return found
 
     @property
@@ -233,6 +255,21 @@ class Core:
             self._guards_at = now
             self.stem.guards.fill([descriptor.node_id for descriptor in self.known.eligible(now)], now)
         self.stem.tick(now)
+        self._count_forwarded(now)
+
+    def _count_forwarded(self, now: float) -> None:
+        """Tell the meter what left of others' circuits: all that left but what is own."""
+        forwarded = self._moved - self.client.meter.total_own - self.forwarded
+        if forwarded > 0:
+            self.forwarded += forwarded
+            self.client.meter.forwarded(forwarded, now)
+
+    def guard_age(self, now: float) -> float | None:
+        """For how long own circuits have begun with the same node, in this run; None: they cannot begin."""
+        guard = self.stem.guard(now)
+        if guard != self._guard[0]:
+            self._guard = guard, now
+        return None if guard is None else now - self._guard[1]
 
     # -- between the rooms -----------------------------------------------------------------------------------------------
 
@@ -279,7 +316,7 @@ class Core:
     def refused(self) -> dict[str, int]:
         """Everything that was refused in all rooms, by label."""
         found = dict(self.membership.refused())
-        rooms = (self.stem, self.route, self.flood, self.pivot, self.responder, self.client.channels)
+        rooms = (self.stem, self.route, self.flood, self.pivot, self.responder, self.client.channels, self.anchoring)
         for room in rooms:
             for label, count in room.refusals.rows().items():
                 found[label] = found.get(label, 0) + count

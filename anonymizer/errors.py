@@ -18,7 +18,8 @@ class AnonymityError(UserError):
     """Base of them all."""
 
     def __init__(self, message: str, hint: str = "", exit_code: int = os.EX_UNAVAILABLE) -> None:
-        super().__init__(message, hint, exit_code)
+        # The name first: it is what scripts look for, and what the pages explain.
+        super().__init__(f"{type(self).__name__}: {message}", hint, exit_code)
 
     @property
     def name(self) -> str:
@@ -31,7 +32,7 @@ class AnonymitySetTooSmall(AnonymityError):
     def __init__(self, nodes: int, links: int) -> None:
         super().__init__(
             f"only {nodes} other nodes are known and {links} relay links are open; nothing was sent",
-            f"wait for {MIN_SET} nodes, or accept this set by its number",
+            f"wait for {MIN_SET} nodes, or accept this set: --accept-small-set {nodes}",
         )
         self.nodes = nodes
         self.links = links

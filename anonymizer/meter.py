@@ -84,9 +84,12 @@ class Meter:
     def __init__(self) -> None:
         #: (minute, own bytes, forwarded bytes), the last one being counted now.
         self._minutes: deque[tuple[int, int, int]] = deque()
+        #: Own bytes since the start.
+        self.total_own = 0
 
     def own(self, count: int, now: float) -> None:
         """So many bytes of own circuits left."""
+        self.total_own += count
         self._count(count, 0, now)
 
     def forwarded(self, count: int, now: float) -> None:

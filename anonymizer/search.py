@@ -113,6 +113,11 @@ class Search:
         return LEVEL
 
     @property
+    def picks(self) -> Picks:
+        """What it has used."""
+        return self._picks
+
+    @property
     def pivots(self) -> int:
         """Pivots that have seen the text."""
         return self._picks.count

@@ -58,10 +58,10 @@ class Documents(Struct, frozen=True):
 
 
 class Offers(Struct, frozen=True):
-    """What anonymous searches are answered with, and where anchored files are; rows of ShareIndex."""
+    """What anonymous searches are answered with, as rows of ShareIndex; of anchored files path and file key, by URI."""
 
     shares: list[tuple[str, int, str, int, str, bool, bytes, bytes]] = []
-    paths: dict[str, str] = {}
+    anchored: dict[str, tuple[bytes, bytes]] = {}
 
 
 class State(Struct):

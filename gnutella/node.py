@@ -71,7 +71,7 @@ from gnutella.wanted import holding_of, sources_of
 #: Seconds between two times that hosts, counts and the like are written to state.db.
 SAVE_INTERVAL_S = 60.0
 #: Directories of the node's that nobody may share, not even by name.
-PRIVATE_NAMES = ("incomplete", "tls")
+PRIVATE_NAMES = ("anonymous", "incomplete", "tls")
 #: Seconds that an orderly stop may take in all before the rest is cut off (the product contract says 5).
 STOP_TIMEOUT_S = 4.0
 #: Seconds that each part gets even when the ones before it took all the time: state is flushed last.

@@ -208,8 +208,10 @@ class AnonymousSettings(Struct, frozen=True, forbid_unknown_fields=True):
     min_sources: Annotated[int, Meta(ge=0, le=8)] = 3
     #: Take one node of each /16 (IPv6: /32) only.  False is for islands, where all are in one.
     by_network: bool = True
-    #: Bytes a second, in KiB, that one circuit may have through this node as a pivot; 0 is without limit.
+    #: KiB a second that all circuits of one link may have through this node as a pivot; 0 is without limit.
     circuit_kib_s: Count = 256
+    #: KiB a second of blocks that are fetched and stored for others; 0 is without limit.
+    relay_kib_s: Count = 256
 
 
 class LogSettings(Struct, frozen=True, forbid_unknown_fields=True):

@@ -113,6 +113,7 @@ def check_token_text(text: str) -> str:
 CHECKS: dict[str, Callable[[str], str]] = {
     "network.listen": check_endpoint,
     "network.connect": check_peer,
+    "anonymous.connect": check_peer,
     "network.advertise": check_advertise,
     "bootstrap.udp_host_caches": check_cache,
     "bootstrap.gwebcaches": check_web_cache,

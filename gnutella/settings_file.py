@@ -52,6 +52,7 @@ RESTART_KEYS = frozenset(
         "anonymous.gateway",
         "anonymous.links",
         "anonymous.circuit_kib_s",
+        "anonymous.relay_kib_s",
         "network.listen",
         "network.ipv6",
         "network.connect",

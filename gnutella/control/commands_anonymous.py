@@ -73,7 +73,7 @@ STATUS_COLUMNS = (
     Column("guard_age_s", "duration"),
     Column("own_share", "number", meaning="own part of what goes up to others, last 10 minutes"),
     Column("cover", default="", meaning="good, or CoverPoor"),
-    Column("clock", default="", meaning="good, or ClockSkew"),
+    Column("guard_doubtful", "truth", default=False, meaning="many circuits ended before a pivot answered"),
     Column("circuits", "number", default=0, meaning="circuits through, from and to this node"),
     Column("relayed", "size", default=0, meaning="bytes relayed for others since the start"),
     Column("stored", "json", default={}, meaning="blocks kept for others: cache, store"),
@@ -178,7 +178,11 @@ async def run_put(call: Call) -> None:
     if call.flag("convergent") and call.text("as"):
         raise UserError("--convergent and --as do not go together", "leave one of them out", USAGE)
     job = call.node.relay().put(
-        call.text("file"), call.text("as"), terms_of(call, call.text("level")), convergent=call.flag("convergent")
+        call.text("file"),
+        call.text("as"),
+        terms_of(call, call.text("level")),
+        convergent=call.flag("convergent"),
+        unlisted=call.flag("unlisted"),
     )
     await follow(call, job)
 
@@ -267,7 +271,7 @@ COMMANDS: tuple[Command, ...] = (
         Role.CONTROL,
         (
             Param("what", "a key (arl:…), or the number of an anonymous hit", metavar="KEY|HIT", required=True),
-            Param("to", "name of the file in incoming/", metavar="NAME", option=True, default=""),
+            Param("to", "name of the file in DIR/anonymous/", metavar="NAME", option=True, default=""),
             WAIT,
             LEVEL,
             SMALL_SET,
@@ -287,6 +291,7 @@ COMMANDS: tuple[Command, ...] = (
             _FILE,
             Param("as", "also a new edition of this document of yours", metavar="OWNER/NAME", option=True, default=""),
             Param("convergent", "the same key for the same file", "flag", option=True),
+            Param("unlisted", "do not answer anonymous searches with it", "flag", option=True),
             WAIT,
             LEVEL,
             SMALL_SET,

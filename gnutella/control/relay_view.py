@@ -77,7 +77,7 @@ class RelayView(Protocol):
         """Fetch what a key, or the number of a hit of the last anonymous search, stands for."""
         ...
 
-    def put(self, path: str, document: str, terms: Terms, *, convergent: bool) -> Job:
+    def put(self, path: str, document: str, terms: Terms, *, convergent: bool, unlisted: bool) -> Job:
         """Insert a file; `document` is an owner's key and name whose new edition shall point to it, or empty."""
         ...
 

@@ -63,6 +63,8 @@ class Introductions:
         self._ports = ports
         #: Our role; `auto` means an ultrapeer until somebody decides.
         self.is_leaf = settings.role == "leaf"
+        #: Headers of other layers of this node, sent to every peer.
+        self.extra: tuple[tuple[str, str], ...] = ()
         self._user_agent = _UNFIT_FOR_A_HEADER.sub("?", settings.user_agent or USER_AGENT)
 
     def use_settings(self, settings: NetworkSettings) -> None:
@@ -95,6 +97,7 @@ class Introductions:
             ultrapeer_needed=None if self.is_leaf else ultrapeer_needed,
             crawler_peers=tuple(equals[:MAX_TOLD]),
             crawler_leaves=tuple(leaves[:MAX_TOLD]),
+            extra=self.extra,
         )
 
     def _beside(self, listen: Address | None) -> Address | None:

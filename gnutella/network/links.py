@@ -216,6 +216,15 @@ class Links:
         self._introductions.use_settings(settings)
         self.roles.use_settings(settings, self._clock())
 
+    def announce(self, name: str, value: str) -> None:
+        """Say this in every handshake from now on."""
+        self._introductions.extra = (*self._introductions.extra, (name, value))
+
+    def saying(self, name: str, value: str) -> list[Address]:
+        """Where linked peers can be dialled that said so in their handshake."""
+        said = [link for link in self.roster.open.values() if link.peer and link.peer.headers.get(name) == value]
+        return [link.reached_at for link in said if link.reached_at is not None]
+
     def summary(self) -> dict[str, int]:
         """How many of each role are linked: ultrapeers, leaves, peers (all of them)."""
         return self.roster.summary()

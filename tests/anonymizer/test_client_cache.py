@@ -10,7 +10,7 @@ from anonymizer.client_cache import LIFETIME_S, MAX_BLOCKS, MAX_BYTES, ClientCac
 
 PACKAGE = Path(__file__).resolve().parents[2] / "anonymizer"
 #: The side of the local user; these may import the cache, and nothing that answers others may import these.
-OF_THE_USER = {"client", "client_cache", "core", "service", "transfer"}
+OF_THE_USER = {"client", "client_cache", "core", "jobs", "layer", "service", "standing", "transfer", "view"}
 
 
 def test_a_block_is_there_for_half_an_hour() -> None:

@@ -29,15 +29,18 @@ ORIGIN = {
     "responder",
     "shares",
     "anchoring",
+    "jobs",
+    "layer",
+    "view",
 }
 #: Acts for others.
-OTHERS = {"route", "pivot", "pivot_blocks", "pivot_searches", "outflow", "gateway", "seek", "store", "anchors"}
+OTHERS = {"route", "pivot", "pivot_blocks", "pivot_searches", "outflow", "gateway", "seek", "store", "anchors", "plain"}
 #: What those for others must not reach.
 PRIVATE = {"client_cache", "client", "channel", "lanes", "transfer", "asking", "documents"}
 #: Rooms that are built one after another: a name may be missing until its room is there, but not be another one.
 LATER: set[str] = set()
 #: Joins the rooms, and hands each what it may have.
-JOINS = {"core", "service"}
+JOINS = {"core", "service", "standing"}
 
 
 def modules() -> set[str]:

@@ -30,7 +30,9 @@ async def test_everything_comes_back_after_a_restart(tmp_path: Path, reactor: An
     seen = state.Seen([(b"descriptor", 2.5, [b"a" * 32])])
     kept = state.Kept([(b"g" * 32, 3.5, True)])
     documents = state.Documents({b"r" * 32: 12})
-    offers = state.Offers([("name", 1, "text/plain", 2, "arl:chk:x", True, b"", b"t" * 24)], {"arl:chk:x": "/a"})
+    offers = state.Offers(
+        [("name", 1, "text/plain", 2, "arl:chk:x", True, b"", b"t" * 24)], {"arl:chk:x": (b"/a", b"k" * 32)}
+    )
     await state.save(store, state.TURNING, turning)
     await state.save(store, state.SEEN, seen)
     await state.save(store, state.KEPT, kept)

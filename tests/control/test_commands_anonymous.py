@@ -66,8 +66,8 @@ class FakeLayer:
         self.asked.append(("get", what, to, terms))
         return self.job
 
-    def put(self, path: str, document: str, terms: Terms, *, convergent: bool) -> FakeJob:
-        self.asked.append(("put", path, document, terms, convergent))
+    def put(self, path: str, document: str, terms: Terms, *, convergent: bool, unlisted: bool) -> FakeJob:
+        self.asked.append(("put", path, document, terms, convergent, unlisted))
         return self.job
 
     def search(
