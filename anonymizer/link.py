@@ -41,6 +41,9 @@ class Owner(Protocol):
     def link_enters(self, link: Link) -> Refusal | None:
         """Somebody dialled us; why that is not taken into a handshake, None: it is."""
 
+    def link_known(self, link: Link) -> Refusal | None:
+        """TLS is open, so it is known who is there; why nothing is said to him, None: we say HELLO."""
+
     def hello(self) -> tuple[int, bytes]:
         """Our capabilities and descriptor, for a HELLO."""
 
@@ -137,6 +140,8 @@ class Link(TwistedProtocol):
     # -- the first cell --------------------------------------------------------------------------------------------------
 
     def _say_hello(self) -> None:
+        if (refusal := self._owner.link_known(self)) is not None:
+            raise Violation(refusal)
         left = self._deadline.getTime() - self._reactor.seconds()
         self._deadline.reset(min(HELLO_S, left))
         capabilities, descriptor = self._owner.hello()

@@ -192,6 +192,11 @@ class RelayLinks:
         self._half_open.add(link)
         return None
 
+    def link_known(self, link: Link) -> Refusal | None:
+        # A first contact was dialled by address alone, and may be somebody whose link must not be replaced by it.
+        is_first = link.is_client and link not in self._dialled
+        return Refusal.LINK_TWICE if is_first and link.peer_id in self._links else None
+
     def hello(self) -> tuple[int, bytes]:
         return self._core.membership.hello()
 

@@ -39,6 +39,9 @@ class Keeper:
     def link_enters(self, link: Link) -> Refusal | None:
         return self.refuses
 
+    def link_known(self, link: Link) -> Refusal | None:
+        return None
+
     def hello(self) -> tuple[int, bytes]:
         return 3, self.descriptor
 

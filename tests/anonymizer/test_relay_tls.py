@@ -187,7 +187,7 @@ def odd(**changed: Any) -> x509.Certificate:
     key: Any = changed.get("key", signing_key(1))
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, changed.get("name", tls.NAME))])
     issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, changed.get("issuer", tls.NAME))])
-    builder = x509.CertificateBuilder(issuer, name, key.public_key(), 7)
+    builder = x509.CertificateBuilder(issuer, name, key.public_key(), SERIAL)
     builder = builder.not_valid_before(changed.get("begins", NOT_BEFORE))
     builder = builder.not_valid_after(changed.get("ends", NOT_AFTER))
     for extension in changed.get("extensions", ()):
@@ -195,6 +195,8 @@ def odd(**changed: Any) -> x509.Certificate:
     return builder.sign(changed.get("signer", key), changed.get("digest"))
 
 
+#: As long as ours are.
+SERIAL = 1 << 150
 DAY = datetime.timedelta(days=1)
 CURVE = ec.generate_private_key(ec.SECP256R1())
 ODD = {
