@@ -34,6 +34,7 @@ from anonymizer.pivot_searches import MAX_SEARCHES
 from anonymizer.posts import seal_post
 from anonymizer.reasons import Refusal
 from anonymizer.wire import BlockType, CloseReason
+from gnutella.errors import LocalMisuse
 from gnutella.testing.pivot_world import Far, PivotWorld, content, key_of
 from tests.anonymizer.strategies import instructions
 
@@ -167,8 +168,8 @@ class Hostile(RuleBasedStateMachine):
     def _open(self, which: int, edge: int, body: Body) -> None:
         try:
             far = self.world.open(body, self.world.nodes[which], edge=bytes((edge,)) * 32)
-        except ValueError:
-            return
+        except (ValueError, LocalMisuse):
+            return  # no opening can say that
         if far.ended is None:
             self.fars.append(far)
             self._count(far, body)

@@ -78,8 +78,10 @@ class Floods(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 2**64), circuit=st.integers(0, 3), text=st.text(max_size=20))
     def start(self, number: int, circuit: int, text: str) -> None:
-        self.came = None
-        self.flood.start(number.to_bytes(16, "little"), bytes(32), text, 0, self.now, circuit)
+        self.came, query = None, number.to_bytes(16, "little")
+        if query in self.asked:
+            return  # a pivot draws each anew
+        self.flood.start(query, bytes(32), text, 0, self.now, circuit)
 
     @rule(seconds=st.sampled_from((0.01, 0.3, 5.0, SEEN_S)))
     def wait(self, seconds: float) -> None:
