@@ -38,9 +38,10 @@ MAX_REOPENS: Final = 3
 OLD_S: Final = 1_800.0
 #: Mean wait, besides a virtual stem, before the circuit that replaces a lost one.
 REOPEN_MEAN_S: Final = 1.0
-#: While the guard is away it is looked for at such times, and for so long, which is until after the second one may serve.
+#: While the guard is away it is looked for at such times, and for so long.  The second one serves after ten minutes and then an
+#: exponential time with a mean of five (guards.PATIENCE_S, CHECK_S): it is ready before this with a chance of .98.
 GUARD_WAIT_MEAN_S: Final = 20.0
-GUARD_WAIT_S: Final = 900.0
+GUARD_WAIT_S: Final = 1_800.0
 #: Picks that may turn out to be of no use (a key that is none) before we give up.
 _MAX_PICKS: Final = 16
 

@@ -2,7 +2,7 @@
 
 An edge belongs to a node and not to a connection: its coin, what it leads to and what leads to it outlast a quarter of an hour
 without a link.  While the edge that another leads to is away, a second one stands in, drawn once as well: who cuts our links
-sees one more draw and not a new one for each cut.  Own circuits are led by the guards (anonymizer.guards) and by nothing else.
+sees one more draw and not a new one for each cut.  While that is away too, stems that come by the edge end here.  Own circuits are led by the guards (anonymizer.guards) and by nothing else.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ class Edges:
     # -- where to --------------------------------------------------------------------------------------------------------
 
     def next(self, came: NodeId) -> NodeId | None:
-        """Where circuits go on that come by the edge `came`; None: nowhere, for now."""
+        """Where circuits go on that come by the edge `came`; None: nowhere, for now, and the stem ends here."""
         first = self._next.get(came)
         if first is None:
             return self._draw(self._next, came, (came,))

@@ -24,7 +24,7 @@ from anonymizer.own import OwnDescriptor, OwnFacts
 from anonymizer.pacing import Chance, exponential
 from anonymizer.reasons import Refusal, Refusals
 from anonymizer.seams import Edges, Guards
-from anonymizer.targets import MAX_LINKS, TARGET_LINKS, Targets
+from anonymizer.targets import MAX_LINKS, TARGET_LINKS, Targets, is_next
 from anonymizer.timers import Timer, Timers
 from anonymizer.wire import (
     AnyBody,
@@ -129,10 +129,18 @@ class Membership:
         is_guard = node in self._guards.wanted(now)
         if network and not is_guard and any(link.network == network for link in self._links.values()):
             return Refusal.LINK_NETWORK
-        incoming = sum(link.is_incoming for link in self._links.values())
-        if is_incoming and (len(self._links) >= self.manners.max_links or incoming >= self.manners.max_links // 2):
+        is_full = len(self._links) >= self.manners.max_links or self._incoming() >= self.manners.max_links // 2
+        if is_incoming and is_full and not (self._is_next(node) and self._victim(node, is_incoming=True)):
             return Refusal.LINKS_FULL
         return None
+
+    def _incoming(self) -> int:
+        return sum(link.is_incoming for link in self._links.values())
+
+    def _is_next(self, node: bytes) -> bool:
+        """Whether it is, or would be, our neighbour on the ring, without which routes end short of where they lead."""
+        places = [location_of(other) for other in self._links if other != node]
+        return is_next(location_of(self.own.node_id), location_of(node), places)
 
     def link_up(self, node: bytes, now: float, *, is_client: bool, host: str = "") -> None:
         """There is a link; `is_client`: we dialled.  The stem has to know of it before."""
@@ -281,16 +289,27 @@ class Membership:
         candidates = [d for d in self.known if may_dial(d)]
         others = self._targets.wanted(places, candidates, lambda d: self.known.network_of(d) in used, len(guards))
         found = {d.node_id: d for d in guards}
-        return list(found.values()) + [d for d in others if d.node_id not in found][: max(0, room)]
+        others = [d for d in others if d.node_id not in found]
+        near = [d for d in others if self._is_next(d.node_id)]
+        return list(found.values()) + near + [d for d in others if d not in near][: max(0, room)]
 
     def _make_room(self, new: bytes, now: float) -> None:
-        """Beyond the most links that may be, the oldest goes that is no stem edge."""
-        if len(self._links) <= self.manners.max_links:
+        """Beyond the most links that may be, the oldest goes that is neither stem edge nor neighbour on the ring."""
+        link = self._links[new]
+        is_beyond = link.is_incoming and self._incoming() > self.manners.max_links // 2
+        if len(self._links) <= self.manners.max_links and not is_beyond:
             return
-        free = [node for node in self._links if node != new and not self._edges.is_edge(node)]
-        if free:
-            self.dial_failed(free[0], now)
-            self._drop(free[0], ByeReason.FULL, now)
+        # Whoever dials us takes the place of others that did, and never of those that we chose.
+        victim = self._victim(new, is_incoming=True)
+        if victim is None and not link.is_incoming:
+            victim = self._victim(new, is_incoming=False)
+        if victim is not None:
+            self.dial_failed(victim, now)
+            self._drop(victim, ByeReason.FULL, now)
+
+    def _victim(self, new: bytes, *, is_incoming: bool) -> bytes | None:
+        free = (node for node, link in self._links.items() if node != new and link.is_incoming is is_incoming)
+        return next((node for node in free if not self._edges.is_edge(node) and not self._is_next(node)), None)
 
     def _heard(self, descriptor: Descriptor, now: float) -> None:
         """Somebody new may be somebody wanted; a first few at once, then with the rest."""

@@ -301,7 +301,9 @@ class Stem:
     def _onward(self, came: NodeId, body: Open | Post, before: int) -> tuple[NodeId | None, Phase, int]:
         """Where an opening or a post that came goes on, in which phase and with which budget.
 
-        None with STEM: it may not come this way.  None with BRIDGE, or a budget of 0: it got stuck.
+        None with STEM: it may not come this way.  None with BRIDGE, or a budget of 0: it got stuck.  While all edges are
+        away that it could go on by, the stem ends here: for who sees that, it is one more coin, and the origin, who cannot
+        choose another way, is not cut off for the time that an edge is waited for.
         """
         phase, budget = body.phase, body.budget
         if phase is Phase.STEM:
@@ -309,7 +311,8 @@ class Stem:
                 return None, phase, 0
             if not before and not self._edges.ends_stem(came):
                 goes = self._edges.next(came)
-                return goes, Phase.BRIDGE if goes is None else phase, 0
+                if goes is not None:
+                    return goes, phase, 0
             budget = BRIDGE_BUDGET + 1
         return self._nearer(came, body.pivot_id), Phase.BRIDGE, budget - 1
 

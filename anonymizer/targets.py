@@ -21,6 +21,8 @@ OCTAVES: Final = 8
 TARGET_LINKS: Final = 12
 MIN_LINKS: Final = 6
 MAX_LINKS: Final = 20
+#: The two sides on the ring.
+SIDES: Final = ("after", "before")
 #: A distance that no two nodes come below, so that 1/d stays a number.
 _NEAREST: Final = 2.0**-40
 
@@ -48,6 +50,17 @@ def draw(chance: Chance, found: Sequence[tuple[float, Descriptor]]) -> Descripto
         if mark < 0:
             return descriptor
     return found[-1][1] if found else None
+
+
+def ahead(own: float, place: float, name: str) -> float:
+    """How far along the ring from `own` to `place`, upwards ("after") or downwards ("before")."""
+    return (place - own if name == "after" else own - place) % 1.0
+
+
+def is_next(own: float, place: float, others: Collection[float]) -> bool:
+    """Whether it is a neighbour of `own` on the ring: on one of the two sides nobody of `others` is nearer."""
+    nearest = {name: min((ahead(own, other, name) for other in others), default=1.0) for name in SIDES}
+    return any(ahead(own, place, name) <= nearest[name] for name in SIDES)
 
 
 class Targets:
@@ -84,9 +97,9 @@ class Targets:
     def _open_slots(self, linked: list[float], room: int, free: Collection[Descriptor]) -> list[Slot]:
         """Neighbours first: they are few, and routes end at them; then octaves, then any up to the target."""
         slots: list[Slot] = []
-        for name in ("after", "before"):
-            nearest = min((self._ahead(place, name) for place in linked), default=1.0)
-            if any(self._ahead(d.location, name) < nearest for d in free):
+        for name in SIDES:
+            nearest = min((ahead(self._own, place, name) for place in linked), default=1.0)
+            if any(ahead(self._own, d.location, name) < nearest for d in free):
                 slots.append((name, 0))
         have = {octave_of(distance(self._own, place)) for place in linked}
         there = {octave_of(distance(self._own, d.location)) for d in free}
@@ -96,13 +109,10 @@ class Targets:
 
     def _choose(self, slot: Slot, free: Collection[Descriptor]) -> Descriptor | None:
         name, number = slot
-        if name in ("after", "before"):
-            return min(free, key=lambda d: self._ahead(d.location, name), default=None)
+        if name in SIDES:
+            return min(free, key=lambda d: ahead(self._own, d.location, name), default=None)
         wished = set(self._wishes.values())
         apart = [(distance(self._own, d.location), d) for d in free if d.node_id not in wished]
         if name == "octave":
             apart = [(far, d) for far, d in apart if octave_of(far) == number]
         return draw(self._chance, apart)
-
-    def _ahead(self, place: float, name: str) -> float:
-        return (place - self._own if name == "after" else self._own - place) % 1.0

@@ -4,9 +4,11 @@
     net.settle()                       # links and guards are there
     net.nodes[3].core.client...        # what a user of that node would ask
     net.run(60)
+    net.down(node); net.restart(node)  # it goes, and comes again with what is on its disk
 
 Each node begins with descriptors of all others, known for two days from three sources; whom it links with, which edges and
-guards it takes and everything after that is the program's doing.  Everything is drawn from one seed.
+guards it takes and everything after that is the program's doing.  Everything is drawn from one seed.  `uplink` is what each
+node sends at most, in bytes a second (None: as much as it likes); a cell's time on the wire counts, its computation does not.
 """
 
 from __future__ import annotations
@@ -45,28 +47,44 @@ class CoreNode:
     def __init__(self, net: CoreNet, number: int) -> None:
         self.net, self.number = net, number
         self.address = Address(f"{20 + number // 250}.{number % 250}.1.1", 6346)
-        key = signing_key(number)
-        self.id = node_id_of(key.public_key().public_bytes_raw())
-        keys = PivotKeys(NOW, net.new_key)
+        self.key = signing_key(number)
+        self.id = node_id_of(self.key.public_key().public_bytes_raw())
+        self.keys = PivotKeys(NOW, net.new_key)
         self.blocks = HeldBlocks()
         self.known = KnownNodes(self.id)
-        secret = hashlib.sha256(b"secret %d" % number).digest()
-        self.core = Core(
-            Identity(key, keys, secret),
-            self.known,
-            self.blocks,
-            net.rng,
-            net.new_key,
-            NOW,
-            drop=self._drop,
-            ways=Ways(OwnFacts(self.address, PIVOT), net.manners, net.pivot_rate),
-        )
+        self.core = self._core(0)
         self.links: set[bytes] = set()
         self.dialling: set[bytes] = set()
         self.is_up = True
         self.watch: Callable[[bytes, Cell, float], None] | None = None
         self.violations: list[Violation] = []
         self._planned = float("inf")
+        #: When all that was sent has left.
+        self.free_at = 0.0
+
+    def _core(self, sequence: int) -> Core:
+        secret = hashlib.sha256(b"secret %d" % self.number).digest()
+        return Core(
+            Identity(self.key, self.keys, secret, sequence),
+            self.known,
+            self.blocks,
+            self.net.rng,
+            self.net.new_key,
+            self.net.now,
+            drop=self._drop,
+            ways=Ways(OwnFacts(self.address, PIVOT), self.net.manners, self.net.pivot_rate),
+        )
+
+    def restart(self) -> None:
+        """As the program starts again: guards, nodes, blocks and the number of the descriptor are those of the disk."""
+        guards, rows = self.core.stem.guards.rows(), self.known.rows()
+        self.known = KnownNodes(self.id)
+        self.known.restore(rows, self.net.now)
+        self.core = self._core(self.core.membership.own.current.sequence)
+        self.core.stem.guards.restore(guards, self.net.now)
+        self.dialling.clear()
+        if self.net.has_decoys:
+            self.core.client.start(self.net.now)
 
     def _drop(self, node: bytes, reason: ByeReason, now: float) -> None:
         self.net.clock.after(0.0, self.net.cut, self.id, node)
@@ -84,7 +102,7 @@ class CoreNode:
         """Plan what this node has to do next."""
         when = self.core.next_at
         if when is not None and when - NOW < self._planned:
-            self._planned = max(when - NOW, self.net.clock.now)
+            self._planned = max(when - NOW, self.net.clock.now, self.free_at)
             self.net.clock.at(self._planned, self._run, self._planned)
 
     def _run(self, planned: float) -> None:
@@ -114,18 +132,29 @@ class CoreNet:
     """See the module text."""
 
     def __init__(
-        self, count: int, seed: int, *, manners: Manners | None = None, pivot_rate: float | None = None
+        self,
+        count: int,
+        seed: int,
+        *,
+        manners: Manners | None = None,
+        pivot_rate: float | None = None,
+        has_decoys: bool = False,
+        uplink: float | None = None,
     ) -> None:
         self.rng = random.Random(seed)
         self.clock = Clock()
+        self.has_decoys, self.uplink = has_decoys, uplink
         self.manners = manners or Manners(pad_rate=0.0)
         self.pivot_rate = pivot_rate
         self.nodes = [CoreNode(self, number) for number in range(count)]
         self.by_id = {node.id: node for node in self.nodes}
         self._delays: dict[frozenset[bytes], float] = {}
+        self._cuts: dict[frozenset[bytes], int] = {}
         self.cells = 0
         self._introduce()
         for node in self.nodes:
+            if has_decoys:
+                node.core.client.start(self.now)
             self.clock.at(self.rng.random(), node.tick)
 
     @property
@@ -190,6 +219,8 @@ class CoreNet:
 
     def cut(self, one: bytes, other: bytes) -> None:
         """End the link between two nodes."""
+        pair = frozenset((one, other))
+        self._cuts[pair] = self._cuts.get(pair, 0) + 1
         for node, peer in ((self.by_id[one], other), (self.by_id[other], one)):
             if peer in node.links:
                 node.links.discard(peer)
@@ -207,7 +238,21 @@ class CoreNet:
         node.is_up = True
         node.wake()
 
+    def restart(self, node: CoreNode) -> None:
+        """The program of a node that is gone is started again."""
+        node.restart()
+        self.up(node)
+
     def carry(self, node: CoreNode, to: bytes, cell: Cell) -> None:
         """A cell goes over a link, in order."""
         self.cells += 1
-        self.clock.after(self._delays[frozenset((node.id, to))], self.by_id[to].receive, node.id, cell)
+        leaves = self.clock.now
+        if self.uplink is not None:
+            leaves = node.free_at = max(node.free_at, leaves) + cell.size / self.uplink
+        pair = frozenset((node.id, to))
+        self.clock.at(leaves + self._delays[pair], self._carried, node, to, cell, self._cuts.get(pair, 0))
+
+    def _carried(self, node: CoreNode, to: bytes, cell: Cell, cuts: int) -> None:
+        # What was under way when the link was cut never comes, even if there is another one by now.
+        if self._cuts.get(frozenset((node.id, to)), 0) == cuts:
+            self.by_id[to].receive(node.id, cell)

@@ -7,7 +7,8 @@ from collections import Counter
 from anonymizer.edges import ABSENCE_S, MAX_ACCEPTED, MAX_INITIATED
 from anonymizer.guards import MAX_KEPT_S
 from anonymizer.reasons import Refusal
-from anonymizer.wire import Ciphertext, Close, CloseReason, Open, Phase, cell_of
+from anonymizer.stem import BRIDGE_BUDGET
+from anonymizer.wire import Ciphertext, Close, CloseReason, Open, Phase, Post, cell_of
 from gnutella.testing.lone_stem import OWN, PIVOT, SMALL, A, B, C, D, LoneStem, forwarding, seal
 
 E = bytes((6,)) * 32
@@ -82,7 +83,29 @@ def test_whoever_cuts_links_sees_one_more_draw_and_not_one_for_each_cut() -> Non
         assert made.next_edge(C) == stand_in
 
 
-def test_while_no_edge_can_stand_in_circuits_are_told_so() -> None:
+def test_while_all_edges_are_away_that_it_could_go_on_by_the_stem_ends_here() -> None:
+    made = forwarding()
+    made.link_up(E, is_client=False)
+    made.link_up(PIVOT, is_client=False)
+    for node in (A, B, D):
+        made.link_down(node, 1.0)
+    made.receive(C, cell_of(Open(Phase.STEM, PIVOT, 0, seal(1)), 3), 2.0)
+    made.receive(C, cell_of(Post(Phase.STEM, PIVOT, 0, seal(2))), 2.0)
+    sent = made.sent()
+    assert len(sent) == 2 and {node for node, _ in sent} == {PIVOT}
+    assert {type(body): body for _, body in sent} == {
+        Open: Open(Phase.BRIDGE, PIVOT, BRIDGE_BUDGET, seal(1)),
+        Post: Post(Phase.BRIDGE, PIVOT, BRIDGE_BUDGET, seal(2)),
+    }
+    # When one is there again it goes on as before.
+    made.link_up(A, is_client=False)
+    made.link_up(B, is_client=False)
+    made.receive(C, cell_of(Open(Phase.STEM, PIVOT, 0, seal(3)), 5), 2e6)
+    ((node, body),) = made.sent(3e6)
+    assert node in (A, B) and body == Open(Phase.STEM, PIVOT, 0, seal(3))
+
+
+def test_while_nobody_at_all_is_left_circuits_are_told_so() -> None:
     made = forwarding()
     for node in (A, B, D):
         made.link_down(node, 1.0)

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from anonymizer import membership
+from anonymizer.descr import location_of
 from anonymizer.gossip import BURST, PULL_S
 from anonymizer.membership import MISSED_PINGS, Manners
 from anonymizer.own import REFRESH_S, OwnFacts
 from anonymizer.reasons import Refusal
 from anonymizer.seal import PIVOT_KEY_S
 from anonymizer.stem import MAX_ACCEPTED, MAX_INITIATED
-from anonymizer.targets import MAX_LINKS, MIN_LINKS
+from anonymizer.targets import MAX_LINKS, MIN_LINKS, distance, is_next
 from anonymizer.wire import (
     Bye,
     ByeReason,
@@ -109,15 +110,46 @@ def test_others_choose_half_of_our_links_at_most() -> None:
     assert hub.membership.admits(other.id, other.host, net.time, is_incoming=True) is Refusal.LINKS_FULL
 
 
-def test_beyond_the_most_links_the_oldest_goes_that_is_no_edge() -> None:
-    net = MemberNet(5, 1, manners=Manners(pad_rate=0.0, target_links=0, max_links=3))
+def test_beyond_the_most_links_the_oldest_goes_that_is_no_edge_and_no_neighbour_on_the_ring() -> None:
+    net = MemberNet(9, 1, manners=Manners(pad_rate=0.0, target_links=0, max_links=6))
     hub, *others = net.members
     net.introduce(hub, others[0])
     hub.edges.make_edge(others[0].id, True)
     for other in others[1:]:
         net.introduce(hub, other)
-    assert hub.drops == [(others[1].id, ByeReason.FULL)]
-    assert list(hub.links) == [others[0].id, others[2].id, others[3].id]
+    here, places = location_of(hub.id), [location_of(other.id) for other in others]
+    near = {other.id for other in others if is_next(here, location_of(other.id), places)}
+    assert len(near) == 2 and len(hub.links) == 6
+    assert {others[0].id, *near} <= set(hub.links)
+    # The first goes when the seventh comes, before the neighbours of the end are all there.
+    then = [location_of(other.id) for other in others[:7]]
+    free = [other.id for other in others[1:7] if not is_next(here, location_of(other.id), then)]
+    assert hub.drops[0] == (free[0], ByeReason.FULL) and len(hub.drops) == 2
+
+
+def test_a_neighbour_on_the_ring_is_let_in_where_it_is_full_and_takes_the_place_of_others_that_came_by_themselves() -> None:
+    net = MemberNet(40, 1, manners=Manners(pad_rate=0.0, target_links=0, max_links=6))
+    hub, *others = net.members
+    here = location_of(hub.id)
+    others.sort(key=lambda member: distance(here, location_of(member.id)), reverse=True)
+    ours = others[:3]
+    for other in ours:
+        net.introduce(hub, other)
+    for other in others[3:]:
+        net.introduce(other, hub)
+    assert {other.id for other in ours} <= set(hub.links), "links of our own choice are not for others to end"
+    assert len(hub.links) == 6 and sum(hub.membership.links.values()) == 3
+    places = [location_of(other.id) for other in others]
+    assert all(other.id in hub.links for other in others if is_next(here, location_of(other.id), places))
+
+
+def test_whoever_is_full_dials_its_neighbours_on_the_ring_and_nobody_else() -> None:
+    net = MemberNet(40, 1, manners=Manners(pad_rate=0.0, target_links=10, max_links=10))
+    for before, after in pairwise(net.members):
+        net.introduce(before, after)
+    net.clock.run(300.0)
+    ring = sorted(net.members, key=lambda member: location_of(member.id))
+    assert all(after.id in before.links for before, after in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
 def test_who_answers_no_ping_is_dead_after_three() -> None:
