@@ -2,7 +2,8 @@
 
 An edge belongs to a node and not to a connection: its coin, what it leads to and what leads to it outlast a quarter of an hour
 without a link.  While the edge that another leads to is away, a second one stands in, drawn once as well: who cuts our links
-sees one more draw and not a new one for each cut.  While that is away too, stems that come by the edge end here.  Own circuits are led by the guards (anonymizer.guards) and by nothing else.
+sees one more draw and not a new one for each cut.  While that is away too, stems that come by the edge end here.  Own circuits
+are led by the guards (anonymizer.guards) and by nothing else.
 """
 
 from __future__ import annotations

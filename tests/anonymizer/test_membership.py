@@ -127,7 +127,9 @@ def test_beyond_the_most_links_the_oldest_goes_that_is_no_edge_and_no_neighbour_
     assert hub.drops[0] == (free[0], ByeReason.FULL) and len(hub.drops) == 2
 
 
-def test_a_neighbour_on_the_ring_is_let_in_where_it_is_full_and_takes_the_place_of_others_that_came_by_themselves() -> None:
+def test_a_neighbour_on_the_ring_is_let_in_where_it_is_full_and_takes_the_place_of_others_that_came_by_themselves() -> (
+    None
+):
     net = MemberNet(40, 1, manners=Manners(pad_rate=0.0, target_links=0, max_links=6))
     hub, *others = net.members
     here = location_of(hub.id)
