@@ -40,8 +40,11 @@ class EdgeTalk:
         self._accepted: dict[bytes, str] = {}
         self.refusals = Refusals()
 
-    def link_up(self, node: bytes) -> None:
+    def link_up(self, node: bytes, now: float) -> None:
+        """A guard that was an edge is asked again: it may have been started anew, and know of none."""
         self._links.add(node)
+        if self._edges.is_edge(node) and node in self._guards.wanted(now):
+            self._ask(node, now)
 
     def link_down(self, node: bytes) -> None:
         self._links.discard(node)
@@ -57,9 +60,13 @@ class EdgeTalk:
             self.refusals.count(Refusal.EDGE_UNASKED)
         elif not body.accepted:
             self._guards.refused(node, now)
+            self._edges.drop_edge(node, now)
         elif not self._edges.make_edge(node, True) and not self._edges.is_edge(node):
             # Others answered first, and there is no room any more.
             self._send(node, EdgeDrop())
+        else:
+            # If it is lost it may be asked for at once; who holds it says how often that may be.
+            self._asked.pop(node, None)
 
     def _takes(self, node: bytes, now: float) -> bool:
         if self._edges.is_edge(node):
@@ -97,9 +104,12 @@ class EdgeTalk:
                 continue
             is_open = node in self._links and not self._edges.is_edge(node) and node not in self._waiting
             if is_open and not _is_recent(self._asked, node, now):
-                _remember(self._asked, node, now)
-                self._waiting[node] = now
-                self._send(node, EdgeRequest())
+                self._ask(node, now)
+
+    def _ask(self, node: bytes, now: float) -> None:
+        _remember(self._asked, node, now)
+        self._waiting[node] = now
+        self._send(node, EdgeRequest())
 
     def drop(self, node: bytes, now: float) -> None:
         """An edge of ours shall be none any more."""

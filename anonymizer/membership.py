@@ -149,7 +149,7 @@ class Membership:
         link = self._links[node] = _Link(not is_client, network, now)
         self._failures.pop(node, None)
         self._gossip.link_up(node, now)
-        self._talk.link_up(node)
+        self._talk.link_up(node, now)
         self._plan_ping(node, link, now)
         self._plan_pad(node, link, now)
         self._wish_at = now
