@@ -41,9 +41,9 @@ class EdgeTalk:
         self.refusals = Refusals()
 
     def link_up(self, node: bytes, now: float) -> None:
-        """A guard that was an edge is asked again: it may have been started anew, and know of none."""
+        """One that was an edge is asked again: it may have been started anew and know of none, and would refuse circuits."""
         self._links.add(node)
-        if self._edges.is_edge(node) and node in self._guards.wanted(now):
+        if self._edges.is_edge(node):
             self._ask(node, now)
 
     def link_down(self, node: bytes) -> None:
