@@ -23,6 +23,7 @@ from anonymizer.documents import Document
 from anonymizer.errors import AnonymityError, BadKey, DataNotFound
 from anonymizer.layer import Layer
 from anonymizer.meter import Reading
+from anonymizer.ssk import KEYWORD_DOCUMENT, WriteKey, keyword_key
 from anonymizer.transfer import Get, Progress, Put
 from anonymizer.uri import ChkUri, KskUri, OwnUri, SskUri, UskUri, parse_uri
 from gnutella.errors import UserError
@@ -160,9 +161,18 @@ class FetchJob(Job):
         self.uri = str(uri)
         if isinstance(uri, ChkUri):
             self._file(uri, now)
+        elif isinstance(uri, KskUri):
+            # Work of a tenth of a second, on purpose.
+            self._layer.disk.run(keyword_key, uri.keyword).addCallbacks(self._keyed, self._broke)
         else:
-            accepted = terms.accept_small_set or None
-            client.read(uri, self._read, now, level=terms.level, accept_small_set=accepted)
+            self._ask(uri)
+
+    def _keyed(self, key: WriteKey) -> None:
+        self._ask(SskUri(key.read_key, KEYWORD_DOCUMENT))
+
+    def _ask(self, uri: SskUri | UskUri) -> None:
+        if not self.is_over:
+            self._layer.client.documents.read(uri, self._read, self._layer.now())
             self._layer.wake()
 
     def _read(self, found: Document | AnonymityError, now: float) -> None:
@@ -307,7 +317,7 @@ class PutJob(Job):
 
     ACTIVE = "inserting"
 
-    def __init__(self, layer: Layer, number: int, path: Path, owner: OwnUri | None, document: str) -> None:
+    def __init__(self, layer: Layer, number: int, path: Path, owner: OwnUri | KskUri | None, document: str) -> None:
         super().__init__(layer, number, path.name)
         self._path, self._owner, self._name = path, owner, document
         self._put: Put | None = None
@@ -382,17 +392,28 @@ class PutJob(Job):
             self._over("done")
             return
         self.state = "announcing"
-        client = self._layer.client
-        client.documents.publish(self._owner.key, self._name, self.uri.encode(), self._announced, now)
+        if isinstance(self._owner, KskUri):
+            self._layer.disk.run(keyword_key, self._owner.keyword).addCallbacks(self._write, self._broke)
+            return
+        documents = self._layer.client.documents
+        documents.publish(self._owner.key, self._name, self.uri.encode(), self._announced, now)
         self._layer.wake()
+
+    def _write(self, key: WriteKey) -> None:
+        if not self.is_over:
+            documents, now = self._layer.client.documents, self._layer.now()
+            documents.write(key, KEYWORD_DOCUMENT, self.uri.encode(), self._announced, now)
+            self._layer.wake()
 
     def _announced(self, found: Document | AnonymityError, now: float) -> None:
         self._layer.documents_changed()
         if isinstance(found, AnonymityError):
             self._fail(found)
             return
-        assert self._owner is not None
-        self.document = str(UskUri(self._owner.key.read_key, self._name, found.edition or 0))
+        if isinstance(self._owner, OwnUri):
+            self.document = str(UskUri(self._owner.key.read_key, self._name, found.edition or 0))
+        else:
+            self.document = str(self._owner)
         self._over("done")
 
     def _stop(self, now: float) -> None:

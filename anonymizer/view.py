@@ -216,12 +216,14 @@ class RelayFace:
         return {"own": str(OwnUri(owner)), "read": str(UskUri(owner.read_key, "NAME", 0))}
 
 
-def _owner_of(document: str) -> tuple[OwnUri, str]:
-    """Owner's key and name of `arl:own:.../NAME`."""
+def _owner_of(document: str) -> tuple[OwnUri | KskUri, str]:
+    """Owner's key and name of `arl:own:.../NAME`; or a keyword, whose document everybody can replace."""
     text, _, name = document.partition("/")
     owner = parse_uri(text)
+    if isinstance(owner, KskUri) and not name:
+        return owner, ""
     if not isinstance(owner, OwnUri) or not name:
-        raise BadKey("it has not the form arl:own:…/NAME")
+        raise BadKey("it has the form neither of arl:own:…/NAME nor of arl:ksk:WORD")
     return owner, name
 
 

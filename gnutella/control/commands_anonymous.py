@@ -225,7 +225,8 @@ async def run_key(call: Call) -> None:
 _FILE = Param("file", "a file of this machine", "file", "FILE", required=True)
 _PUT_DETAILS = (
     "The file is cut into sealed blocks which other nodes keep; nobody but who has the key that is printed can read them. "
-    "--as OWNER/NAME also writes a new edition of that document, whose readers find the newest. "
+    "--as OWNER/NAME also writes a new edition of that document, whose readers find the newest; --as arl:ksk:WORD the document "
+    "of that keyword, which anyone who guesses the word can read and replace. "
     "--convergent makes the same key from the same file: others who have the file can tell that it is there."
 )
 
@@ -289,7 +290,13 @@ COMMANDS: tuple[Command, ...] = (
         Role.CONTROL,
         (
             _FILE,
-            Param("as", "also a new edition of this document of yours", metavar="OWNER/NAME", option=True, default=""),
+            Param(
+                "as",
+                "also a new edition of this document of yours",
+                metavar="OWNER/NAME|KEYWORD",
+                option=True,
+                default="",
+            ),
             Param("convergent", "the same key for the same file", "flag", option=True),
             Param("unlisted", "do not answer anonymous searches with it", "flag", option=True),
             WAIT,
