@@ -46,7 +46,7 @@ PING_MEAN_S: Final = 20.0
 MISSED_PINGS: Final = 3
 #: A peer that answers late shall not make our virtual stems longer than this for each of their hops.
 MAX_ROUND_TRIP_S: Final = 5.0
-#: Cells of cover a second on each link: 9.2 kB/s on twelve links.
+#: Cells of cover a second on each link, up to as many links as are aimed at: 9.2 kB/s on twelve links, or on more.
 PAD_RATE: Final = 0.5
 #: After a dial that failed: doubled from here to there.
 RETRY_S: Final = 60.0
@@ -241,7 +241,9 @@ class Membership:
 
     def _plan_pad(self, node: bytes, link: _Link, now: float) -> None:
         if self.manners.pad_rate:
-            wait = exponential(self._chance, 1.0 / self.manners.pad_rate)
+            # Beyond the links that are aimed at, all together send no more: else whoever has twenty idles at 18 kB/s.
+            share = max(1.0, len(self._links) / max(1, self.manners.target_links))
+            wait = exponential(self._chance, share / self.manners.pad_rate)
             link.pad = self._timers.at(now + wait, partial(self._pad, node, link))
 
     def _pad(self, node: bytes, link: _Link, now: float) -> None:

@@ -154,6 +154,19 @@ def test_whoever_is_full_dials_its_neighbours_on_the_ring_and_nobody_else() -> N
     assert all(after.id in before.links for before, after in zip(ring, ring[1:] + ring[:1], strict=True))
 
 
+def test_cover_is_half_a_cell_a_second_on_each_link_and_no_more_in_all_than_on_as_many_as_are_aimed_at() -> None:
+    for count, expected in ((3, 3 * 0.5), (6, 6 * 0.5), (10, 6 * 0.5)):
+        net = MemberNet(count + 1, 1, manners=Manners(target_links=6))
+        hub, *others = net.members
+        for other in others:
+            net.introduce(hub, other)
+        net.clock.run(30.0)
+        hub.sent.clear()
+        net.clock.run(330.0)
+        rate = sum(isinstance(body, Pad) for _, body in hub.sent) / 300.0
+        assert abs(rate - expected) < 0.25 * expected, (count, len(hub.links), rate)
+
+
 def test_who_answers_no_ping_is_dead_after_three() -> None:
     net = pair()
     one, two = net.members
