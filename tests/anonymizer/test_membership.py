@@ -146,10 +146,10 @@ def test_a_neighbour_on_the_ring_is_let_in_where_it_is_full_and_takes_the_place_
 
 
 def test_whoever_is_full_dials_its_neighbours_on_the_ring_and_nobody_else() -> None:
-    net = MemberNet(40, 1, manners=Manners(pad_rate=0.0, target_links=10, max_links=10))
+    net = MemberNet(30, 1, manners=Manners(pad_rate=0.0, target_links=10, max_links=10))
     for before, after in pairwise(net.members):
         net.introduce(before, after)
-    net.clock.run(300.0)
+    net.clock.run(150.0)
     ring = sorted(net.members, key=lambda member: location_of(member.id))
     assert all(after.id in before.links for before, after in zip(ring, ring[1:] + ring[:1], strict=True))
 
