@@ -44,6 +44,7 @@ from anonymizer.stem import COMMANDS as OF_CIRCUITS
 from anonymizer.stem import Stem
 from anonymizer.timers import Timers
 from anonymizer.walks import BYTES_PER_S
+from anonymizer.watching import Watch, WatchedRoute
 from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Fetch, Seek, Store, parse
 
 #: How often the guards are looked over, and while some are missing.
@@ -103,6 +104,8 @@ class Core:
         ways = ways or Ways()
         self.timers = timers or Timers()
         self.known, self.chance = known, chance
+        #: Told what this node sees, for demonstrations and tests.
+        self.watch: Watch | None = None
         own = OwnDescriptor(identity.key, identity.pivot_keys, chance, now, ways.facts, identity.sequence)
         self.id = own.node_id
         self.stem = Stem(
@@ -148,7 +151,7 @@ class Core:
             identity.pivot_keys,
             self.stem,
             self.stem,
-            self.route,
+            WatchedRoute(self.route, lambda: self.watch),
             self.flood,
             chance,
             self.timers,
@@ -214,6 +217,8 @@ class Core:
     def receive(self, node: bytes, cell: Cell, now: float) -> None:
         """A cell of a link that is up.  Violation: close the link."""
         self._now = now
+        if self.watch is not None:
+            self.watch.cell(node, cell, is_out=False)
         if cell.command in OF_CIRCUITS:
             self.stem.receive(node, cell, now)
             return
@@ -238,6 +243,9 @@ class Core:
         # What left made room, and whoever waited for that may have said more.
         self.timers.run(now)
         self._moved += sum(cell.size for _, cell in found if cell.command in OF_CIRCUITS)
+        if self.watch is not None:
+            for node, cell in found:
+                self.watch.cell(node, cell, is_out=True)
         return found
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +46,7 @@ from anonymizer.standing import facts_of, status_of
 from anonymizer.tls import ALPN, RelayTls
 from anonymizer.uri import ChkUri
 from anonymizer.view import RelayFace
+from anonymizer.watching import Observer, Sight, sights_of
 from anonymizer.wire import ByeReason
 from gnutella.control.relay_view import IRelayLayer
 from gnutella.errors import GnutellaError, UserError
@@ -124,6 +125,15 @@ class RelayLayer:
     def facts(self) -> Facts:
         """What this node stores, relays and reveals."""
         return facts_of(self)
+
+    def observe(self) -> Observer:
+        """Record what this node can see from now on."""
+        self.core.watch = observer = Observer(self.core.id)
+        return observer
+
+    def sights(self, observers: Mapping[str, Observer], asker: str) -> list[Sight]:
+        """What the observers of all nodes, by name, saw of what `asker` asked for."""
+        return sights_of(observers, asker)
 
     def new_key(self) -> X25519PrivateKey:
         """A key for one search."""

@@ -35,7 +35,7 @@ _VERSION = b"\x01"
 _NONCE_BYTES = 12
 _NAME = re.compile(r"[0-9a-f]{64}-[0-9a-f]{16}\Z")
 _LEFTOVER = ".part"
-_FOLDERS = 256
+_FOLDER = re.compile(r"[0-9a-f]{2}\Z")
 
 
 class Rule(Protocol):
@@ -114,8 +114,7 @@ class BlockStore:
 
     def open(self) -> None:
         """Find what is there, oldest first; remove leftovers and what is beyond the capacity.  Raises OSError."""
-        for folder in range(_FOLDERS):
-            (self._directory / f"{folder:02x}").mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         for name in self._found():
             place = self._place_in(name)
             self._places[name] = place
@@ -159,10 +158,12 @@ class BlockStore:
 
     def _found(self) -> list[str]:
         files: list[tuple[int, str]] = []
-        for folder in range(_FOLDERS):
-            with os.scandir(self._directory / f"{folder:02x}") as entries:
+        for folder in sorted(os.listdir(self._directory)):
+            if not _FOLDER.match(folder):
+                continue
+            with os.scandir(self._directory / folder) as entries:
                 for entry in entries:
-                    if _NAME.match(entry.name) and entry.name[:2] == f"{folder:02x}":
+                    if _NAME.match(entry.name) and entry.name[:2] == folder:
                         files.append((entry.stat(follow_symlinks=False).st_mtime_ns, entry.name))
                     elif entry.name.endswith(_LEFTOVER):
                         os.unlink(entry.path)
@@ -217,6 +218,7 @@ class BlockStore:
         path = self._path(name)
         part = path.with_name(name + _LEFTOVER)
         try:
+            path.parent.mkdir(mode=0o700, exist_ok=True)
             fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with open(fd, "wb", buffering=0) as file:
                 written = file.write(raw)

@@ -1,5 +1,7 @@
 """`gnutella demo`: five real servents on loopback, a dozen files, searches, a download from two sources, and why.
 
+With the relay layer installed, one file is also fetched anonymously, among eight nodes (gnutella.demo_relay).
+
 Everything runs in one process and a temporary directory, on free ports of 127.0.0.1, and leaves nothing behind.  Two of the
 five are ultrapeers, the hubs; the others are leaves:
 
@@ -24,11 +26,21 @@ from zope.interface import provider
 
 from gnutella.control.view import HitRef
 from gnutella.demo_files import LARGE_NAME, DemoFile, write_files
+from gnutella.demo_relay import NODES as RELAY_NODES
+from gnutella.demo_relay import fetch_anonymously, missing
+from gnutella.demo_relay import settings as relay_settings
 from gnutella.demo_show import Show
 from gnutella.errors import UserError
 from gnutella.network.memory import counts_of
 from gnutella.node import Node, address_of, build, start_nodes
-from gnutella.settings import ControlSettings, NetworkSettings, RoutingSettings, Settings, SharingSettings
+from gnutella.settings import (
+    AnonymousSettings,
+    ControlSettings,
+    NetworkSettings,
+    RoutingSettings,
+    Settings,
+    SharingSettings,
+)
 from gnutella.sharing.hashing import hash_bytes
 
 MIN_NODES, MAX_NODES = 5, 64
@@ -77,7 +89,7 @@ def _run(reactor: Any, demo: Demo, keep: bool) -> str:
             await demo.play()
             has_ended = True
             if keep:
-                demo.show.kept(demo.nodes)
+                demo.show.kept(demo.all_nodes)
                 await Deferred()
         except UserError as error:
             wrong.append(str(error))
@@ -149,6 +161,9 @@ class Demo:
         self.show = show
         self.names = ["hub-1", "hub-2", *(f"edge-{number}" for number in range(1, count - 1))]
         self.nodes: dict[str, Node] = {}
+        #: Nodes that take part in nothing but the relay layer, so that it has enough.
+        self.relays: dict[str, Node] = {}
+        self._without = missing()
         self._directory = directory
         self._count = count
         self._files: dict[str, list[DemoFile]] = {}
@@ -157,8 +172,7 @@ class Demo:
         """All of it; DemoFailed when something did not happen."""
         begun = self.reactor.seconds()
         self._files = write_files(self._directory, self.names)
-        self.nodes = {name: self._node(name) for name in self.names}
-        await start_nodes(list(self.nodes.values()))
+        await self._start()
         await self._until(self._is_hashed, "the shared files are hashed")
         links = await self._link()
         await self._until(self._is_guided, "the leaves told their hubs what they have")
@@ -170,15 +184,36 @@ class Demo:
         urn = str(next(row["urn"] for row in wonderland.rows if row["name"] == LARGE_NAME))
         found = await self._query(asker, urn, at_least=1, sources=2)
         await self._download(asker, found)
+        await self._anonymous()
         self.show.traffic([counts_of(node.router.counters) for node in self.nodes.values()])
         self.show.ending(self.reactor.seconds() - begun)
 
+    @property
+    def all_nodes(self) -> dict[str, Node]:
+        """Those that are only relays too."""
+        return {**self.nodes, **self.relays}
+
     async def stop(self) -> None:
         """Stop all nodes."""
-        for waiting in [node.stopService() for node in self.nodes.values()]:
+        for waiting in [node.stopService() for node in self.all_nodes.values()]:
             await waiting
 
-    def _node(self, name: str) -> Node:
+    async def _start(self) -> None:
+        """All nodes; with the layer, the first one before those that begin at it."""
+        first = self.names[0]
+        begun = 0 if self._without else RELAY_NODES
+        self.nodes[first] = self._node(first)
+        if begun:
+            await start_nodes([self.nodes[first]])
+        connect = (str(address_of(self.nodes[first])),) if begun else ()
+        for number, name in enumerate(self.names[1:], 1):
+            self.nodes[name] = self._node(name, connect if number < begun else ())
+        for number in range(1, begun - len(self.names) + 1):
+            self.relays[f"relay-{number}"] = self._node(f"relay-{number}", connect)
+        await start_nodes([node for name, node in self.all_nodes.items() if name != first or not begun])
+
+    def _node(self, name: str, connect: tuple[str, ...] = ()) -> Node:
+        has_layer = name == self.names[0] and not self._without
         settings = Settings(
             network=NetworkSettings(
                 listen=("tcp:0:interface=127.0.0.1",),
@@ -188,6 +223,7 @@ class Demo:
             routing=RoutingSettings(trace="all"),
             sharing=SharingSettings(directories=(str(self._directory / name / "shared"),), watch=False, rescan_s=0),
             control=ControlSettings(console="off"),
+            anonymous=relay_settings(connect) if connect or has_layer else AnonymousSettings(),
         )
         return build(settings, self.reactor, self._directory / name)
 
@@ -242,11 +278,17 @@ class Demo:
             raise DemoFailed("the downloaded file is not the one that was asked for")
         self.show.download(ended, asker, self.nodes, self.reactor.seconds() - begun)
 
-    async def _until(self, is_so: Callable[[], bool], what: str) -> None:
-        deadline = self.reactor.seconds() + PATIENCE_S
+    async def _anonymous(self) -> None:
+        if self._without:
+            self.show.no_anonymous(self._without)
+            return
+        await fetch_anonymously(self.all_nodes, "edge-2", "edge-1", self._directory, self._until, self.show)
+
+    async def _until(self, is_so: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
+        deadline = self.reactor.seconds() + patience_s
         while not is_so():
             if self.reactor.seconds() > deadline:
-                raise DemoFailed(f"waited {PATIENCE_S:g} s in vain: {what}")
+                raise DemoFailed(f"waited {patience_s:g} s in vain: {what}")
             await deferLater(self.reactor, POLL_S, lambda: None)
 
     async def _quiet(self) -> None:

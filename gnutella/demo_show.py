@@ -6,6 +6,7 @@ The paths and the reasons are read from the nodes' traces, which is what `gnutel
 from __future__ import annotations
 
 import json
+import textwrap
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
@@ -22,6 +23,8 @@ _ARROW = " → "
 APART = "   "
 #: Columns left of the facts, and one free at the right.
 MARGIN = 13
+#: Columns of a text beside its label: with fewer it stands below, and more do not read well.
+LEAST_ROOM, MOST_ROOM = 30, 84
 #: What the reasons that every demo has mean.  The last is no fault: a neighbour looked whether a port can be reached.
 _IN_WORDS = {
     "duplicate": "seen before",
@@ -93,6 +96,40 @@ class Show:
         lines = [self._timed(text, took_s)]
         lines += [f"  from    {name}   {format_size(count)}" for name, count in sorted(parts.items())]
         self._say("download", facts, lines)
+
+    def anonymous(self, facts: Mapping[str, Any], sights: Iterable[Any]) -> None:
+        """One file put and fetched by the relay layer, and what each node on its way could see."""
+        others = facts["accepted_small_set"]
+        lines = [
+            f"{facts['name']}   {format_size(facts['size'])}   sha256 ok   {format_duration(facts['took_s'])}",
+            f"  put by {facts['put_by']}   asked for by {facts['asked_by']}, through {facts['pivots']} pivots"
+            f"   {facts['plain_queries']} queries in the clear",
+            f"  {others} others hide nobody; 20 are wanted   accepted here: --accept-small-set {others}",
+        ]
+        self._say("anonymous", facts, lines)
+        for number, sight in enumerate(sights):
+            if self._is_json:
+                told = {"node": sight.node, "role": sight.role, "saw": sight.saw, "hidden": sight.hidden}
+                self._write({"step": "seen", **told, **sight.facts})
+            else:
+                self._lines("" if number else "seen by", self._sight(sight))
+
+    def _sight(self, sight: Any) -> list[str]:
+        lead = f"{sight.node:<8} {sight.role:<6}  "
+        room = width_of(self._out) - MARGIN - len(lead)
+        if room < LEAST_ROOM:
+            texts = self._texts(sight, width_of(self._out) - MARGIN - 2)
+            return [lead.rstrip(), *(f"  {text}" for text in texts)]
+        first, *others = self._texts(sight, min(room, MOST_ROOM))
+        return [lead + first, *(" " * len(lead) + text for text in others)]
+
+    def _texts(self, sight: Any, room: int) -> list[str]:
+        said = textwrap.wrap(f"{sight.saw}.", room)
+        return said + textwrap.wrap(f"not: {sight.hidden}", room, subsequent_indent=" " * 5)
+
+    def no_anonymous(self, why: str) -> None:
+        """The relay layer is not there."""
+        self._say("anonymous", {"left_out": why}, [why])
 
     def traffic(self, counts: Iterable[Mapping[str, int]]) -> None:
         """Messages by kind over all nodes."""

@@ -45,6 +45,8 @@ def test_the_demo_searches_downloads_from_two_sources_and_leaves_nothing(tmp_pat
     out, err = ended(demo, tmp_path)
     assert (demo.returncode, err) == (0, "")
     rows: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    seen = [row for row in rows if row["step"] == "seen"]
+    rows = [row for row in rows if row["step"] != "seen"]
     assert [row["step"] for row in rows] == [
         "overlay",
         "query",
@@ -52,10 +54,11 @@ def test_the_demo_searches_downloads_from_two_sources_and_leaves_nothing(tmp_pat
         "query",
         "query",
         "download",
+        "anonymous",
         "traffic",
         "done",
     ]
-    overlay, words, _, nothing, urn, download, traffic, _ = rows
+    overlay, words, _, nothing, urn, download, anonymous, traffic, _ = rows
     assert (len(overlay["nodes"]), overlay["links"], overlay["files"]) == (5, 5, 14)
     assert ["edge-1", "hub-1", "hub-2", "edge-2"] in words["paths"]
     assert nothing["hits"] == 0 and nothing["paths"] == []
@@ -67,6 +70,29 @@ def test_the_demo_searches_downloads_from_two_sources_and_leaves_nothing(tmp_pat
     assert (download["sha1"], download["tth"]) == ("ok", "ok")
     assert traffic["messages"]["query"] == sum(row["messages"] for row in rows if row["step"] == "query")
     assert traffic["dropped"]["duplicate"] > 0
+    check_anonymous(anonymous, seen)
+
+
+def check_anonymous(row: dict[str, Any], seen: list[dict[str, Any]]) -> None:
+    """What was fetched is right, and nobody but its origin saw who asks and what."""
+    assert (row["level"], row["sha256"], row["plain_queries"]) == ("relay", "ok", 0)
+    assert row["accepted_small_set"] == len(row["nodes"]) - 1 == 7
+    origin, first = seen[:2]
+    assert (origin["node"], origin["role"], origin["to"]) == (row["asked_by"], "origin", first["node"])
+    assert {one["role"] for one in seen} <= {"origin", "stem", "bridge", "pivot", "route", "holder"}
+    assert first["from"] == row["asked_by"] and first["role"] in ("stem", "bridge")
+    assert all(row["asked_by"] not in one["hidden"] for one in seen[2:] if one["from"] != row["asked_by"])
+    assert sum(one["keys"] for one in seen if one["role"] == "pivot") > 0
+    assert all(one["hidden"] and one["node"] in row["nodes"] for one in seen)
+
+
+def test_without_the_relay_layer_the_demo_says_so_and_does_the_rest(tmp_path: Path) -> None:
+    hiding = "import sys; sys.modules['anonymizer'] = None; from gnutella.cli import main; sys.exit(main(['demo']))"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    demo = subprocess.run([sys.executable, "-c", hiding], env=environment, capture_output=True, text=True, timeout=60)
+    assert (demo.returncode, demo.stderr) == (0, "")
+    assert " anonymous  left out, the relay layer is not installed: pip install 'gnutella[anonymizer]'\n" in demo.stdout
+    assert " download " in demo.stdout and " seen by " not in demo.stdout
 
 
 def test_kept_nodes_can_be_reached_and_end_with_the_demo(tmp_path: Path) -> None:

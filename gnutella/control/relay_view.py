@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from zope.interface import Attribute, Interface
 
@@ -120,6 +120,12 @@ class IRelayLayer(Interface):
 
     def door() -> object:
         """What takes connections whose TLS greeting asks for the layer; see gnutella.network.demux."""
+
+    def observe() -> object:
+        """Record from now on what this node can see of requests; for demonstrations."""
+
+    def sights(observers: Any, asker: str) -> object:
+        """Of the observers of all nodes, by name: node, role, saw, hidden, facts of each that saw something of a request."""
 
     def use_settings(settings: object) -> None:
         """Take changed settings."""
