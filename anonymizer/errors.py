@@ -90,7 +90,9 @@ class BadKey(AnonymityError):
     """A text that is no key of the relay layer."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"no key of the relay layer: {why}", "see docs/explanation/relay-layer.md", os.EX_USAGE)
+        super().__init__(
+            f"no key of the relay layer: {why}", "keys begin with arl:chk:, arl:usk:, arl:ssk: or arl:ksk:", os.EX_USAGE
+        )
 
 
 class BadSearch(AnonymityError):

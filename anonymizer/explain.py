@@ -98,8 +98,8 @@ def _requests(facts: Facts) -> str:
 
 def _neighbours(facts: Facts) -> str:
     return (
-        f"{facts.links} nodes have a link with yours and know your address and that you take part; {facts.nodes} more may "
-        "know it from your descriptor. That you run this is not hidden from anybody."
+        f"Nodes with a link to yours, {facts.links} now, know your address and that you take part; others, {facts.nodes} that "
+        "this node knows of, may know it from your descriptor. That you run this is not hidden from anybody."
     )
 
 
@@ -135,7 +135,7 @@ def _shares(facts: Facts) -> str:
 def _not_hidden() -> str:
     return (
         "From who watches your line and the pivot's at once, or many lines; from a network that is mostly one party's; from "
-        "your own words, names and habits; and no block is promised to survive. See docs/explanation/relay-layer.md."
+        "your own words, names and habits; and no block is promised to survive."
     )
 
 

@@ -333,7 +333,8 @@ class PutJob(Job):
             self.size = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             what = f"{self._path} cannot be read: {error.strerror}"
-            raise UserError(what, "name a file that you may read", os.EX_NOINPUT) from None
+            code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_USAGE
+            raise UserError(what, "name a file that you may read", code) from None
         if convergent:
             self._layer.disk.run(self._hash).addCallbacks(self._insert, self._broke)
         else:

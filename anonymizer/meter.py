@@ -70,7 +70,7 @@ class Reading:
         return {
             "level": self.level,
             "pivots": self.pivots,
-            "edge_age_s": self.edge_age_s,
+            "edge_age_s": None if self.edge_age_s is None else round(self.edge_age_s, 1),
             "nodes": self.nodes,
             "effective_set": round(self.set_size, 1),
             "own_share": None if self.own_share is None else round(self.own_share, 3),

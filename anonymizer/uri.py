@@ -94,9 +94,9 @@ def parse_uri(text: str) -> Uri:
     found = _FORM.match(text) if len(text) <= MAX_URI_CHARS else None
     if found is None:
         raise BadKey("it has not the form arl:kind:…")
-    kind, body, path = found[1], found[2], [_name(part) for part in found[3].split("/")[1:]]
+    kind, body, path = found[1], found[2], [name_of(part) for part in found[3].split("/")[1:]]
     if kind == "ksk" and not path:
-        return KskUri(_name(body))
+        return KskUri(name_of(body))
     if kind not in ("chk", "ssk", "usk", "own"):
         raise BadKey("unknown kind")
     first, second = _keys(body)
@@ -133,7 +133,8 @@ def _keys(body: str) -> tuple[bytes, bytes]:
     return first, second
 
 
-def _name(part: str) -> str:
+def name_of(part: str) -> str:
+    """A name as it stands in a key, percent-encoded or not; BadKey if it is none."""
     try:
         name = unicodedata.normalize("NFC", unquote_to_bytes(part).decode())
     except UnicodeError:

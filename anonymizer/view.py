@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from itertools import count
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from anonymizer.errors import AnonymityError, BadKey
 from anonymizer.explain import explain
@@ -17,7 +17,7 @@ from anonymizer.layer import Layer
 from anonymizer.search import Search, SearchResult
 from anonymizer.shares import AnonymousShare
 from anonymizer.ssk import WriteKey
-from anonymizer.uri import KskUri, OwnUri, SskUri, UskUri, parse_uri
+from anonymizer.uri import KskUri, OwnUri, SskUri, UskUri, name_of, parse_uri
 from gnutella.control.relay_view import Terms
 from gnutella.control.view import Row
 from gnutella.errors import UserError
@@ -61,7 +61,7 @@ class RelayFace:
     def __init__(self, layer: Layer) -> None:
         self._layer = layer
         self._jobs: dict[int, Job] = {}
-        self._numbers = count(1)
+        self._next = 1
         self._found: list[SearchResult] = []
         self.searched_at = 0.0
 
@@ -92,6 +92,7 @@ class RelayFace:
     # -- requests ----------------------------------------------------------------------------------------------------------
 
     def _add(self, job: Job) -> None:
+        self._next += 1
         self._jobs[job.number] = job
         over = [number for number, old in self._jobs.items() if old.is_over]
         for number in over[:-MAX_OVER]:
@@ -120,7 +121,7 @@ class RelayFace:
             uri = parsed  # type: ignore[assignment]
             name = parsed.name if isinstance(parsed, SskUri | UskUri) else ""
             name = parsed.keyword if isinstance(parsed, KskUri) else name or "unnamed-" + what[8:16].lower()
-        job = FetchJob(self._layer, next(self._numbers), name, to, anchors)
+        job = FetchJob(self._layer, self._next, name, to, anchors)
         job.start(uri, terms)
         self._add(job)
         return job
@@ -133,14 +134,14 @@ class RelayFace:
     def put(self, path: str, document: str, terms: Terms, *, convergent: bool, unlisted: bool = False) -> Job:
         self._must_run()
         owner, name = _owner_of(document) if document else (None, "")
-        job = PutJob(self._layer, next(self._numbers), Path(path).expanduser(), owner, name)
+        job = PutJob(self._layer, self._next, Path(path).expanduser(), owner, name)
         job.start(terms, convergent=convergent, is_listed=not unlisted)
         self._add(job)
         return job
 
     def share(self, path: str, terms: Terms) -> Job:
         self._must_run()
-        job = ShareJob(self._layer, next(self._numbers), Path(path).expanduser())
+        job = ShareJob(self._layer, self._next, Path(path).expanduser())
         job.start(terms)
         self._add(job)
         return job
@@ -211,9 +212,10 @@ class RelayFace:
         self._layer.wake()
         return job.row
 
-    def new_key(self) -> Row:
+    def new_key(self, name: str) -> Row:
         owner = WriteKey(os.urandom(32), os.urandom(32))
-        return {"own": str(OwnUri(owner)), "read": str(UskUri(owner.read_key, "NAME", 0))}
+        read = UskUri(owner.read_key, name_of(name), 0)
+        return {"own": f"{OwnUri(owner)}/{quote(read.name, safe='')}", "read": str(parse_uri(str(read)))}
 
 
 def _owner_of(document: str) -> tuple[OwnUri | KskUri, str]:
@@ -224,7 +226,7 @@ def _owner_of(document: str) -> tuple[OwnUri | KskUri, str]:
         return owner, ""
     if not isinstance(owner, OwnUri) or not name:
         raise BadKey("it has the form neither of arl:own:…/NAME nor of arl:ksk:WORD")
-    return owner, name
+    return owner, name_of(name)
 
 
 def _hit_row(result: SearchResult) -> Row:

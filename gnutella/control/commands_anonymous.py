@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gnutella.control.relay_view import Terms
@@ -47,11 +48,11 @@ HIT_COLUMNS = (
     Column("hit", "number", "#", 3),
     Column("name", width=40, flexible=True),
     Column("size", "size"),
-    Column("uri", width=24, default="", meaning="key to get it with; empty for what only servents outside have"),
+    Column("uri", in_table=False, default="", meaning="key to get it with; empty for what only servents outside have"),
     Column("urn", in_table=False, default=""),
     Column("tth", in_table=False, default=""),
     Column("mime", in_table=False, default=""),
-    Column("outside", in_table=False, default="", meaning="address of a servent outside the layer that has it"),
+    Column("outside", width=21, default="", meaning="address of a servent outside the layer that has it"),
     *_HOW,
 )
 STATUS_COLUMNS = (
@@ -166,6 +167,22 @@ async def search_anonymously(call: Call, level: str) -> None:
         raise UserError(f"no hits for {words!r} in the relay layer", "--wait longer", NOTHING_FOUND)
 
 
+def searched_in_the_clear(call: Call) -> None:
+    """Numbers of hits are those of a plain search from now on."""
+    call.memory.is_anonymous = False
+    with suppress(UserError):
+        call.node.relay().searched_at = 0.0
+
+
+def was_anonymous(call: Call) -> bool:
+    """Whether numbers of hits are those of an anonymous search: of this console, or, where it had none, of this node."""
+    if call.memory.is_anonymous or call.memory.hits is not None:
+        return call.memory.is_anonymous
+    with suppress(UserError):
+        return call.node.relay().searched_at > 0
+    return False
+
+
 async def run_get(call: Call) -> None:
     await get_anonymously(call, call.text("what"), call.text("level"))
 
@@ -219,7 +236,7 @@ async def run_cancel(call: Call) -> None:
 
 
 async def run_key(call: Call) -> None:
-    call.row(call.node.relay().new_key())
+    call.row(call.node.relay().new_key(call.text("name")))
 
 
 _FILE = Param("file", "a file of this machine", "file", "FILE", required=True)
@@ -361,11 +378,16 @@ COMMANDS: tuple[Command, ...] = (
         (("anonymous", "key"),),
         "make a pair of keys for documents: one to write with, one to read with",
         Role.CONTROL,
+        params=(Param("name", "the first document that is to be written with it", metavar="NAME", default="notes"),),
         columns=(
-            Column("own", flexible=True, meaning="writes; keep it secret, nobody can give it back to you"),
-            Column("read", flexible=True, meaning="reads; tell it to your readers, with /NAME/0 behind it"),
+            Column(
+                "own", flexible=True, meaning="writes: give it to publish --as; keep it secret, nobody can replace it"
+            ),
+            Column("read", flexible=True, meaning="reads the newest edition: tell it to your readers"),
         ),
         run=run_key,
         layout="block",
+        details="Other names behind the slash are other documents of the same owner.",
+        examples=("anonymous key news", "publish news.txt --as arl:own:…/news"),
     ),
 )

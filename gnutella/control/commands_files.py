@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from gnutella.control.commands_anonymous import SMALL_SET, get_anonymously
+from gnutella.control.commands_anonymous import SMALL_SET, get_anonymously, was_anonymous
 from gnutella.control.commands_peers import ANONYMOUS, ROOM_EVERY, anonymity, from_handle
 from gnutella.control.table import GAVE_UP, NOTHING_FOUND, USAGE, Column, Command, Param, Role
 from gnutella.control.view import HitRef
@@ -113,7 +113,7 @@ def _refuse_in_the_clear(call: Call, text: str) -> None:
     """What was found, or is known, in the relay layer only is never fetched without it unless the user says so."""
     if text.startswith("arl:"):
         raise UserError("a key of the relay layer", f"get {text[:8]}… --anonymous relay", USAGE)
-    if text.isascii() and text.isdigit() and call.memory.is_anonymous:
+    if text.isascii() and text.isdigit() and was_anonymous(call):
         raise UserError(
             f"hit {text} was found by the relay layer",
             f"get {text} --anonymous relay; or search in the clear first",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gnutella.control.commands_anonymous import SMALL_SET, search_anonymously
+from gnutella.control.commands_anonymous import SMALL_SET, search_anonymously, searched_in_the_clear
 from gnutella.control.table import KINDS, NOTHING_FOUND, Column, Command, Param, Role
 from gnutella.errors import UserError
 from gnutella.units import Guid, parse_address
@@ -111,7 +111,8 @@ async def run_search(call: Call) -> None:
             call.wake()
 
     hits = call.node.search(words, call.several("kind"), limit, show, call.number("ttl") if call.has("ttl") else None)
-    call.memory.hits, call.memory.is_anonymous = hits.guid, False
+    call.memory.hits = hits.guid
+    searched_in_the_clear(call)
     call.end["guid"] = hits.guid.hex()
     wait = call.seconds("wait")
     try:
@@ -125,7 +126,8 @@ async def run_search(call: Call) -> None:
 async def run_browse(call: Call) -> None:
     address = from_handle(call, "peer", list(call.node.peers()))
     hits = await call.node.browse(parse_address(address))
-    call.memory.hits, call.memory.is_anonymous = hits.guid, False
+    call.memory.hits = hits.guid
+    searched_in_the_clear(call)
     for number, row in enumerate(hits.rows):
         call.row(row)
         if number % ROOM_EVERY == 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TextIO
 
+from gnutella.control.printers import ended_lines
 from gnutella.control.render import progress_line
 from gnutella.control.view import Row
 
@@ -36,6 +37,8 @@ class LiveBars:
         """Leave the cursor below the bars; `empty` is said when there were none."""
         if not self._rows and empty:
             self._out.write(empty + "\n")
+        for row in self._rows.values():
+            self._out.writelines(f"{line}\n" for line in ended_lines(row))
         self._out.flush()
 
     def _draw(self, settled: list[Row]) -> None:

@@ -9,7 +9,15 @@ import textwrap
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from gnutella.control.commands_anonymous import HIT_COLUMNS, SHARE_COLUMNS
 from gnutella.control.grammar import Invocation
+from gnutella.control.printers_relay import (
+    KeyedTable,
+    explain_lines,
+    key_lines,
+    relay_status_lines,
+    worth_line,
+)
 from gnutella.control.render import (
     DEFAULT_WIDTH,
     MIN_FLEXIBLE,
@@ -45,6 +53,8 @@ def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: 
     command = invocation.command
     if shows_progress(invocation):
         return ProgressLines(width, colours=colours)
+    if (relay := _relay_printer(invocation, width, colours=colours)) is not None:
+        return relay
     if command.layout == "events":
         return Lines(lambda row: [event_line(row, width, colours=colours)], command.empty)
     if command.name == "node.status":
@@ -56,6 +66,21 @@ def printer_for(invocation: Invocation, width: int = DEFAULT_WIDTH, *, colours: 
     if any(column.key == "likely_spam" for column in command.columns):
         return HitLines(command, width, colours=colours, shows_all=invocation.values.get("all") is True)
     return TableLines(command, width, colours=colours)
+
+
+def _relay_printer(invocation: Invocation, width: int, *, colours: bool) -> Printer | None:
+    """What the relay layer says has printers of its own; so has a plain verb that asks it."""
+    command = invocation.command
+    if command.name == "anonymous.status":
+        return Lines(lambda row: relay_status_lines(row, width, colours=colours))
+    if command.name == "anonymous.explain":
+        return Lines(lambda row: explain_lines(row, width, colours=colours))
+    if command.columns == SHARE_COLUMNS:
+        return KeyedTable(SHARE_COLUMNS, width, command.empty, colours=colours)
+    is_search = command.name == "search.start" and invocation.values.get("anonymous") not in (None, "off")
+    if command.name == "anonymous.search" or is_search:
+        return KeyedTable(HIT_COLUMNS, width, colours=colours, streams=True)
+    return None
 
 
 def shows_progress(invocation: Invocation) -> bool:
@@ -128,10 +153,18 @@ class ProgressLines:
         if told is not None and told[:2] == (state, error) and abs(share - told[2]) < PROGRESS_STEP:
             return []
         self._told[row.get("id")] = (state, error, share)
-        return [progress_line(row, self._width, colours=self._colours)]
+        return [progress_line(row, self._width, colours=self._colours), *ended_lines(row)]
 
     def end(self) -> list[str]:
         return [] if self._told else ["no downloads"]
+
+
+def ended_lines(row: Row) -> list[str]:
+    """What stands below a job of the relay layer that is done: its keys, and how it was done."""
+    if row.get("state") != "done":
+        return []
+    worth = worth_line(row)
+    return [*key_lines(row), *([f"     {worth}"] if worth else [])]
 
 
 def event_line(row: Row, width: int = 0, *, colours: bool = False) -> str:
@@ -150,9 +183,9 @@ def _value(value: object) -> str:
 
 def block_lines(command: Command, row: Row) -> list[str]:
     """One `key  value` line for each column."""
-    return [
-        f"{column.heading:<12}  {cell(column, row.get(column.key))}" for column in command.columns if column.in_table
-    ]
+    shown = [column for column in command.columns if column.in_table]
+    longest = max([12, *(len(column.heading) for column in shown)])
+    return [f"{column.heading:<{longest}}  {cell(column, row.get(column.key))}" for column in shown]
 
 
 def doctor_lines(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False) -> list[str]:

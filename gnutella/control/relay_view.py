@@ -85,10 +85,8 @@ class RelayView(Protocol):
         self, words: str, kinds: Sequence[str], limit: int, terms: Terms, gateway: bool, hit: Callable[[Row], None]
     ) -> Seeking: ...
 
-    @property
-    def searched_at(self) -> float:
-        """When the last anonymous search was begun; 0: never."""
-        ...
+    #: When the last anonymous search was begun; 0: never, or there was one in the clear since.
+    searched_at: float
 
     def share(self, path: str, terms: Terms) -> Job:
         """Offer a file without inserting it."""
@@ -102,8 +100,8 @@ class RelayView(Protocol):
 
     def cancel(self, number: int) -> Row: ...
 
-    def new_key(self) -> Row:
-        """A new pair of keys: own (keep it), read (tell it)."""
+    def new_key(self, name: str) -> Row:
+        """A new pair of keys for a document of that name: own (keep it), read (tell it)."""
         ...
 
 

@@ -30,6 +30,13 @@ UNKNOWN = "–"
 GAP = "  "
 
 _RIGHT = frozenset({"number", "size", "rate", "duration"})
+#: States in which data moves, and what it moves by.
+_MOVING = {"transferring": "source", "fetching": "circuit", "inserting": "circuit"}
+#: What a state that has no bar waits for.
+_WAITS = {
+    "opening": "finds its way through the relay layer",
+    "announcing": "signs a new edition; may take a minute",
+}
 _COLOURS = {"red": "31", "green": "32", "yellow": "33", "cyan": "36", "dim": "2", "bold": "1"}
 _WORD_COLOURS = {
     "done": "green",
@@ -37,6 +44,8 @@ _WORD_COLOURS = {
     "cancelled": "dim",
     "paused": "yellow",
     "transferring": "cyan",
+    "fetching": "cyan",
+    "inserting": "cyan",
     "verifying": "cyan",
     "ultrapeer": "cyan",
     "ok": "green",
@@ -255,7 +264,7 @@ def progress_line(row: Row, width: int = DEFAULT_WIDTH, *, colours: bool = False
     state = str(row.get("state") or "")
     name = printable(str(row.get("name") or "(unnamed)"))
     number = f"{printable(str(row.get('id', ''))):>3}"
-    if state in ("transferring", "verifying", "paused"):
+    if state in (*_MOVING, "verifying", "paused"):
         tail = _tail(row, state, width - len(number) - 2 * len(GAP) - 2 * MIN_FLEXIBLE)
         left = width - len(number) - len(tail) - 3 * len(GAP)
         name_width = max(MIN_FLEXIBLE, left * 3 // 5)
@@ -283,9 +292,9 @@ def _tail(row: Row, state: str, room: int) -> str:
         f"{share_of(row) * 100:3.0f}%",
         f"{speed:>12}",
         f"{left:>15}",
-        f"{sources:>2} source{'' if sources == 1 else 's'}",
+        f"{sources:>2} {_MOVING.get(state, 'source')}{'' if sources == 1 else 's'}",
     ]
-    if state != "transferring":
+    if state not in _MOVING:
         parts[1:] = [f"{state:>12}", " " * 15, ""]
     while len(parts) > 1 and len(GAP.join(parts)) > room:
         parts.pop()
@@ -295,4 +304,4 @@ def _tail(row: Row, state: str, room: int) -> str:
 def _about(row: Row) -> str:
     error = printable(str(row.get("error") or ""))
     size = number_of(row, "size")
-    return error or (format_size(int(size)) if size else "")
+    return error or _WAITS.get(str(row.get("state")), "") or (format_size(int(size)) if size else "")

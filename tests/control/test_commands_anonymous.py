@@ -61,6 +61,7 @@ class FakeLayer:
         self.job = FakeJob({"state": "done", "downloaded": 10, "path": "/incoming/a.txt"})
         self.seeking = FakeSeeking()
         self.rows: Sequence[Row] = ()
+        self.searched_at = 0.0
 
     def get(self, what: str, to: str, terms: Terms) -> FakeJob:
         self.asked.append(("get", what, to, terms))
@@ -162,6 +163,15 @@ def test_a_hit_of_the_layer_is_not_fetched_in_the_clear(node: FakeNode, clock: C
     assert not node.transfers
     Run(node, clock, "search.start", {"words": ("alice",), "wait": 0.0}, memory)
     assert not memory.is_anonymous
+
+
+def test_a_command_line_knows_that_the_last_search_of_the_node_was_anonymous(node: FakeNode, clock: Clock) -> None:
+    node.layer.searched_at = 7.0
+    got = Run(node, clock, "download.add", {"what": "1"})
+    assert isinstance(got.error, UserError) and "--anonymous relay" in str(got.error)
+    Run(node, clock, "search.start", {"words": ("alice",), "wait": 0.0})
+    got = Run(node, clock, "download.add", {"what": "1"})
+    assert "--anonymous" not in str(got.error)
 
 
 def test_without_the_layer_every_command_of_it_is_refused(node: FakeNode, clock: Clock) -> None:
