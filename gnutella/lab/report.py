@@ -52,7 +52,11 @@ COMPARISON = (
 )
 #: A row for each way and sort of file of a comparison among ultrapeers and leaves.
 TIERS = (
-    Column("files", meaning="popular: the first way finds 300 and more; rare: fewer than 20; between; or all of them"),
+    Column(
+        "files",
+        meaning="popular: the first way finds 300 and more; enough: 150 and more; rare: fewer than 20; between: 20 to 299; "
+        "or all of them",
+    ),
     Column("strategy", meaning="see the strategies; with the TTL that its queries have"),
     Column("queries", "number", "n", meaning="questions of that sort"),
     Column("found", "number", meaning="different files at different nodes, mean"),

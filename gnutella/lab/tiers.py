@@ -49,8 +49,8 @@ every_s = 0.5
 """
 #: One in so many nodes is an ultrapeer.
 NODES_EACH = 20
-#: A query is popular if the flood finds twice the results that are enough: where 150 are all there are, they cost a flood in
-#: any way.  It is rare if the flood finds fewer than twenty.
+#: There is enough of what the flood finds 150 times.  A query is popular if it finds twice that: where 150 are all there are,
+#: they cost a flood in any way.  It is rare if the flood finds fewer than twenty.
 POPULAR = 2 * WANTED_OWN
 RARE = 20
 #: Questions, if nobody says how many.
@@ -115,6 +115,7 @@ def _sorts(full: Sequence[dict[str, Any]]) -> list[tuple[str, list[int]]]:
     found = [(number, row["found"]) for number, row in enumerate(full)]
     sorts = [
         ("popular", [number for number, count in found if count >= POPULAR]),
+        ("enough", [number for number, count in found if count >= WANTED_OWN]),
         ("between", [number for number, count in found if RARE <= count < POPULAR]),
         ("rare", [number for number, count in found if count < RARE]),
         ("all", [number for number, _ in found]),

@@ -30,7 +30,7 @@ from gnutella.lab.heads import Heads
 from gnutella.lab.life import Life
 from gnutella.network.admission import MAX_LEAF_LINKS
 from gnutella.protocol.frames import frames
-from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT
+from gnutella.protocol.kinds import PING, PONG, PUSH, QUERY, QUERY_HIT, VENDOR
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Flood, Send
 from gnutella.routing.flow import QUEUE_BYTES
@@ -273,6 +273,8 @@ class Watch:
         """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
         if guid in self._fresh or not self._has_arrived:
             return False
+        if node.settings.dynamic_queries and (VENDOR, guid) in self._others:
+            return False  # its leaf has told what it keeps, and it is driven on
         return guid not in self._extended or any(node.ends[link].is_leaf for link in links)
 
     def _was_refused_before(self, node: LabNode, life: Life, guid: bytes) -> bool:

@@ -13,7 +13,7 @@ from gnutella.protocol.kinds import QUERY, encode_header
 from gnutella.protocol.query import FLAG_GUIDED
 from gnutella.protocol.vendor import Body, QueryStatus, QueryStatusRequest
 from gnutella.reasons import DropReason
-from gnutella.routing.guidance import ENOUGH, MAX_KEPT, Guided, is_undivided
+from gnutella.routing.guidance import ENOUGH, MAX_KEPT, SHARED_BY, Guided, is_undivided
 from gnutella.routing.link import Link
 from gnutella.routing.oob_proxy import OobProxy
 from gnutella.routing.reverse import ReversePaths
@@ -21,6 +21,7 @@ from gnutella.routing.signals import Signals
 from gnutella.routing.switchboard import OWN, Switchboard
 from gnutella.routing.tables import Tables
 from gnutella.superpeers.dynamic import (
+    HOP_S,
     LEAVES_EACH,
     WANTED_HASH,
     WANTED_LEAF,
@@ -41,6 +42,10 @@ PATIENCE_S = 1.0
 #: many seconds, more or less by half; then it asks the leaf what it keeps of all.  So not all of them ask further at once.
 PATIENT_SHARE = 0.5
 PATIENT_S = 2.0
+#: With that share of what is wanted, a leaf is asked before each step: others may have found the rest (our own number).
+NEAR_SHARE = 0.5
+#: So often it is left to the others then (our own number: a second each).
+MAX_YIELDED = 3
 #: Results routed to a leaf that guides its query are at most that many times those wanted (digest 8.2).
 MAX_SENT = 20
 
@@ -60,6 +65,10 @@ class Running:
     asked_for: Asked
     query: DynamicQuery
     guided: Guided | None = None
+    #: Its leaf has been asked, and the next step waits for the answer.
+    is_asking: bool = False
+    #: How often it was left to other ultrapeers of the leaf to ask further.
+    yielded: int = 0
 
     @property
     def hops(self) -> int:
@@ -145,8 +154,10 @@ class Dynamic:
 
     def _step(self, running: Running, now: float) -> None:
         board, query, hops = self._board, running.query, running.hops
+        running.is_asking = False
         results = self._results(running)
-        for link_id, ttl in query.step(now, results, self._neighbours(running)):
+        came = self._paths.results(running.guid)
+        for link_id, ttl in query.step(now, results, self._neighbours(running), came):
             header = encode_header(running.sent_as, QUERY, ttl, hops, len(running.payload))
             board.send_queries(board.links[link_id], [header + running.payload])
             board.trace.step(running.guid, now, "forwarded to", link_id)
@@ -185,12 +196,32 @@ class Dynamic:
     def _asks(self, running: Running, now: float) -> bool:
         """Whether its leaf is asked first what it keeps, which may be enough; the step is made soon, answered or not."""
         guided, leaf = running.guided, self._board.links.get(running.source)
-        if guided is None or leaf is None:
+        if guided is None or leaf is None or running.is_asking:
             return False
-        if not guided.is_due(self._paths.results(running.guid), len(running.query.asked), now):
+        routed, results = self._paths.results(running.guid), self._results(running)
+        # What came since it told counts whole: it is asked whether that really is the end.
+        is_open = results < running.query.wanted or routed > guided.routed
+        is_near = is_open and NEAR_SHARE * running.query.wanted <= results < float("inf")
+        if not guided.is_due(routed, len(running.query.asked), now, is_near=is_near):
             return False
         running.query.next_at = now + PATIENCE_S
-        return self._signals.tell(leaf, QueryStatusRequest(), running.guid)
+        running.is_asking = self._signals.tell(leaf, QueryStatusRequest(), running.guid)
+        return running.is_asking
+
+    def _yields(self, running: Running, now: float) -> bool:
+        """Whether another ultrapeer of the leaf may ask further.
+
+        Where one more neighbour of one of them would give more than is missing, all would otherwise ask one in the same moment.
+        """
+        gain = self._paths.results(running.guid) / running.query.horizon
+        missing = SHARED_BY * (running.query.wanted - self._results(running))
+        chance = max(missing / gain, 1 / SHARED_BY) if gain else 1.0
+        if missing <= 0 or running.yielded >= MAX_YIELDED or self._board.rng.random() < chance:
+            return False
+        running.yielded += 1
+        running.is_asking = False
+        running.query.next_at = now + HOP_S
+        return True
 
     def _told(self, link: Link, guid: Guid, body: Body, now: float) -> None:
         """A leaf's status of its query."""
@@ -210,6 +241,8 @@ class Dynamic:
             if running.guided is None:  # told of its own accord
                 running.guided = Guided(is_undivided(link.info.user_agent))
             running.guided.told(body.kept, self._paths.results(guid))
+            if running.is_asking and not self._yields(running, now):  # at once: what it keeps is true now
+                self._step(running, now)
 
 
 def _takes(link: Link, hops: int) -> bool:

@@ -61,8 +61,11 @@ class Guided:
         """Results as far as they count."""
         return self.kept + routed - self.routed
 
-    def is_due(self, routed: int, links: int, now: float) -> bool:
-        """Whether to ask the leaf now, after so many neighbours were asked; notes it if so."""
+    def is_due(self, routed: int, links: int, now: float, *, is_near: bool = False) -> bool:
+        """Whether to ask the leaf now, after so many neighbours were asked; notes it if so.
+
+        `is_near`: it has almost enough.
+        """
         if self.asked_at is not None:
             if now - self.asked_at < ANSWER_S:
                 return False
@@ -71,7 +74,7 @@ class Guided:
         if self.missed >= MAX_MISSED:
             return False
         new = routed - self.routed
-        if not new or (new < ASK_EVERY and links - self._asked_at_links < ASK_LINKS):
+        if not is_near and (not new or (new < ASK_EVERY and links - self._asked_at_links < ASK_LINKS)):
             return False
         self.asked_at, self._asked_at_links = now, links
         return True

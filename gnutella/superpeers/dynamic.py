@@ -36,6 +36,9 @@ PROBES_FAR = 3
 #: Where that share of what is wanted came after all neighbours were probed, up to half of these are extended one by one, by one
 #: hop (our own number).
 MOST = 0.5
+#: Where the neighbours that may have it, with their leaves, are that share of the hosts that seem to be needed, all of them are
+#: probed before anybody is asked to pass it on (our own number).
+NEAR_SHARE = 0.5
 #: So few neighbours are all asked at once: there is nothing to be saved, and people wait (our own number).
 FEW_LINKS = 6
 #: From so many neighbours on, the network is taken to be a large one, where TTLs between 1 and the largest are of use.  In a
@@ -117,10 +120,13 @@ class DynamicQuery:
         self._hop_s = HOP_S
         self._is_new = True
 
-    def step(self, now: float, results: float, neighbours: Sequence[Neighbour]) -> list[tuple[LinkId, int]]:
+    def step(
+        self, now: float, results: float, neighbours: Sequence[Neighbour], came: float | None = None
+    ) -> list[tuple[LinkId, int]]:
         """Whom to send it to now, and with what TTL.
 
-        `results` came so far; `neighbours` are all that could be asked now, the preferred ones first among equals.
+        `results` count so far; `neighbours` are all that could be asked now, the preferred ones first among equals.  `came` is
+        what those that were asked gave, if that is not what counts.
         """
         is_large, is_new = len(neighbours) >= MANY_LINKS, self._is_new
         if results >= self.wanted or now >= self.until or (is_large and self.horizon >= MAX_HORIZON):
@@ -131,7 +137,7 @@ class DynamicQuery:
         if is_new:
             results, rate = max(results, self._expected), self._guess(neighbours)
         else:
-            rate = results / (self.horizon * self._hosts_each)
+            rate = (results if came is None else came) / (self.horizon * self._hosts_each)
         needed = (self.wanted - results) / max(rate, MIN_RATE)
         chosen: list[tuple[Neighbour, int]] = []
         if needed > 0:
@@ -160,6 +166,8 @@ class DynamicQuery:
         if needed <= len(near) * self._hosts_each:
             wanted = math.ceil(needed / self._hosts_each)
             return [(one, 1) for one in near[: min(wanted, max(PROBES_NEAR, len(self.asked)))]]
+        if FEW_LINKS < count < MANY_LINKS and len(near) * self._hosts_each >= needed * NEAR_SHARE:
+            return [(one, 1) for one in near]
         far: list[tuple[Neighbour, int]] = []
         limit = self._limit(fresh, count)
         reached = 0.0

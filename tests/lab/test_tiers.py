@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gnutella.lab import report
-from gnutella.lab.tiers import POPULAR, RARE, compare_tiers, tiers
+from gnutella.lab.tiers import POPULAR, RARE, WANTED_OWN, _sorts, compare_tiers, tiers
 
 
 @pytest.fixture(scope="module")
@@ -20,10 +20,21 @@ def rows() -> dict[tuple[str, str], dict[str, Any]]:
 def test_each_way_has_a_row_for_each_sort_of_file(rows: dict[tuple[str, str], dict[str, Any]]) -> None:
     ways = {"flooding, TTL 7", "flooding, TTL 4", "dynamic", "random walks"}
     assert {way for _, way in rows} == ways
-    assert {sort for sort, _ in rows} <= {"popular", "between", "rare", "all"}
+    assert {sort for sort, _ in rows} <= {"popular", "enough", "between", "rare", "all"}
     assert all(row.keys() >= {column.key for column in report.TIERS} for row in rows.values())
     assert report.table(report.TIERS, rows.values(), 160)
     assert POPULAR > RARE
+
+
+def test_sorts_of_files_are_by_what_the_flood_finds() -> None:
+    found = [0, RARE - 1, RARE, WANTED_OWN - 1, WANTED_OWN, POPULAR - 1, POPULAR, 1000]
+    assert dict(_sorts([{"found": count} for count in found])) == {
+        "popular": [6, 7],
+        "enough": [4, 5, 6, 7],
+        "between": [2, 3, 4, 5],
+        "rare": [0, 1],
+        "all": list(range(8)),
+    }
 
 
 def test_dynamic_queries_find_what_a_flood_finds_where_there_is_little(

@@ -321,6 +321,46 @@ def test_leaves_that_have_half_of_what_is_wanted_answer_before_others_are_asked(
     assert queries(router.tick(9.0)) == {} and router.table_sizes()["driven"] == 0
 
 
+def test_a_leaf_that_has_almost_enough_is_asked_before_each_step_and_its_answer_is_acted_on_at_once() -> None:
+    router = ultrapeer(40)
+    ask(router)
+    router.receive(LinkId(3), hits(guid_of(1), ASK_EVERY), 2.0)
+    assert told(router.tick(5.0)) == {LEAF: QueryStatusRequest()}
+    # Most of it came from others; so little is missing of what one more of our neighbours gives that we go on alone.
+    short = signal(QueryStatus(3 * WANTED_LEAF - 20), guid_of(1))
+    assert queries(router.receive(LEAF, short, 5.1))
+    # Nothing new came since; all the same it is asked again, and has found the rest elsewhere.
+    again = router.tick(20.0)
+    assert told(again) == {LEAF: QueryStatusRequest()} and not queries(again)
+    assert not queries(router.receive(LEAF, signal(QueryStatus(3 * WANTED_LEAF), guid_of(1)), 20.1))
+    assert router.table_sizes()["driven"] == 0
+    # A status that nobody asked for causes no step.
+    ask(router, guid=guid_of(2))
+    assert not queries(router.receive(LEAF, signal(QueryStatus(3), guid_of(2)), 31.0))
+
+
+def test_of_three_ultrapeers_one_goes_on_for_the_last_results_and_none_waits_for_ever() -> None:
+    at_once, seeds = 0, 60
+    for seed in range(seeds):
+        router = ultrapeer(10, seed=seed)
+        for number in range(WANTED_LEAF // 2):
+            having = LinkId(200 + number)
+            router.link_opened(having, info(number, is_leaf=True), 0.0)
+            router.receive(having, table("hello"), 0.0)
+        ask(router)
+        router.receive(LinkId(200), hits(guid_of(1), WANTED_LEAF - 5), 1.5)
+        router.tick(5.0)
+        lacking, now, waited = signal(QueryStatus(3 * WANTED_LEAF - 1), guid_of(1)), 5.1, 0
+        while not any(link < 100 for link in queries(router.receive(LEAF, lacking, now))):
+            waited += 1
+            now += 2.0
+            assert told(router.tick(now)) == {LEAF: QueryStatusRequest()}
+            now += 0.1
+        assert waited <= dynamic.MAX_YIELDED
+        at_once += not waited
+    assert seeds / 6 < at_once < seeds / 2
+
+
 def test_counts_of_limewire_are_divided_already() -> None:
     router = ultrapeer(40, agent="LimeWire/5.5")
     ask(router)

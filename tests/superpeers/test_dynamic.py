@@ -149,6 +149,26 @@ def test_where_most_came_already_half_of_the_probed_are_extended_one_by_one_befo
     assert sorted(link for step in extended for link, _ in step) == list(range(8))
 
 
+def test_neighbours_that_have_half_of_what_is_needed_are_all_probed_before_anybody_passes_it_on() -> None:
+    # 142 results are missing at 8 among 58 hosts, so 1030 hosts are needed; 9 neighbours have 522, 8 have 464.
+    for count, ttls in ((9, {1}), (8, {4})):
+        query = made(hosts_each=58, expected=8)
+        first = query.step(0.0, 0, neighbours(count, having=count))
+        assert {ttl for _, ttl in first} == ttls
+        assert len(first) == (count if ttls == {1} else PROBES_FAR)
+
+
+def test_what_those_gave_that_were_asked_is_the_measure_not_what_counts_of_it() -> None:
+    around = neighbours(8, having=8)
+    asked = []
+    for came in (None, 75):  # a leaf keeps, as it says, far fewer: the others of its ultrapeers were slower
+        query = made(wanted=50, hosts_each=58, expected=24)
+        probed = query.step(0.0, 0, around)
+        assert [ttl for _, ttl in probed] == [1, 1]
+        asked.append([ttl for _, ttl in query.step(1.0, 5, around, came)])
+    assert asked == [[4] * 6, [1, 1]]
+
+
 def test_in_a_large_network_it_widens_by_estimate() -> None:
     query, around = made(wanted=150, hosts_each=16), neighbours(40, having=None)
     first = query.step(0.0, 0, around)
