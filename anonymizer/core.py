@@ -45,7 +45,7 @@ from anonymizer.stem import Stem
 from anonymizer.timers import Timers
 from anonymizer.walks import BYTES_PER_S
 from anonymizer.watching import Watch, WatchedRoute
-from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Seek, Store, parse
+from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Fetch, Seek, Store, parse
 
 #: How often the guards are looked over, and while some are missing.
 GUARDS_S: Final = 30.0
@@ -173,7 +173,6 @@ class Core:
             hold=self.stem.hold,
             links=lambda: len(self.membership.links),
             edge_age=self.guard_age,
-            clock_skew=lambda: self.membership.clock_skew_s,
             numbers=numbers,
         )
         self.anchoring = Anchoring(self.client.channels, self.timers, new_key, read_block)
@@ -227,6 +226,9 @@ class Core:
         if isinstance(body, Seek):
             self.flood.receive(node, body, now)
         elif isinstance(body, ROUTED):
+            if isinstance(body, Fetch):
+                # What others ask for is what decoys ask for.
+                self.client.decoys.note(body.type, body.routing)
             self.route.receive(node, body, now)
         elif isinstance(body, Talk):
             self.membership.receive(node, body, now)

@@ -1,22 +1,23 @@
 """Circuits that nobody needs, so that a node which opens one need not be one that wants something.
 
-Each node opens one every five minutes on the average, to a pivot that is picked as all are, says nothing some times, and goes.
-Lost ones are replaced as those of requests are.  No decoy asks for a block: the keys that a node could ask for are those that
-it was asked for, and who asks one node alone for a key would know its decoys by it, and so where its stem leads.
+Each node opens one every five minutes on the average, to a pivot that is picked as all are, asks it for one block that somebody
+else was heard asking for or offering, says nothing some times, and goes.  Lost ones are replaced as those of requests are.
 
 Pure: `now` is seconds since 1970.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from anonymizer.channel import Channel, Channels
 from anonymizer.errors import AnonymityError, NoAnonymousRoute
 from anonymizer.fields import Body
-from anonymizer.inner import Dummy
+from anonymizer.inner import Dummy, FetchKeys
 from anonymizer.pacing import exponential
 from anonymizer.timers import Timer
+from anonymizer.wire import BlockType
 
 #: Mean time between two of them (design section 3.18).
 DECOY_MEAN_S: Final = 300.0
@@ -25,18 +26,20 @@ MAX_CELLS: Final = 8
 #: Mean times between two cells, and before the end.
 CELL_MEAN_S: Final = 2.0
 END_MEAN_S: Final = 15.0
+#: Keys of others that are remembered.
+MAX_KEYS: Final = 256
 
 
 class Decoy:
     """One such circuit."""
 
-    def __init__(self, channels: Channels) -> None:
-        self._channels = channels
+    def __init__(self, channels: Channels, first: Body) -> None:
+        self._channels, self._first = channels, first
         self._left = 1 + channels.chance.randrange(MAX_CELLS)
         self._timer: Timer | None = None
 
     def first(self, channel: Channel, now: float) -> Body:
-        return Dummy()
+        return self._first
 
     def opened(self, channel: Channel, now: float) -> None:
         self._next(channel, now)
@@ -64,12 +67,17 @@ class Decoy:
 
 
 class Decoys:
-    """Opens them."""
+    """Opens them; `note` tells of keys that others asked for or offered: never of own ones."""
 
     def __init__(self, channels: Channels) -> None:
         self._channels = channels
+        self._keys: deque[bytes] = deque(maxlen=MAX_KEYS)
         self._timer: Timer | None = None
         self.opened = 0
+
+    def note(self, kind: BlockType, routing: bytes) -> None:
+        """A key that went by on the route, or came with a hit that was not asked for the block of."""
+        self._keys.append(bytes((kind,)) + routing)
 
     def start(self, now: float) -> None:
         """From now on."""
@@ -87,8 +95,10 @@ class Decoys:
 
     def _open(self, now: float) -> None:
         self._plan(now)
+        keys = self._keys
+        first = FetchKeys((keys[self._channels.chance.randrange(len(keys))],)) if keys else Dummy()
         try:
-            self._channels.open(Decoy(self._channels), now)
+            self._channels.open(Decoy(self._channels, first), now)
         except NoAnonymousRoute:
             return
         self.opened += 1

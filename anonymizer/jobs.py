@@ -55,6 +55,9 @@ class Job(ABC):
         self.reading: Reading | None = None
         self._calls: list[Callable[[], None]] = []
         self._marks: list[tuple[float, int]] = []
+        self._began_at = layer.now()
+        self._first_byte_s: float | None = None
+        self._took_s: float | None = None
         self.circuits = 0
 
     @property
@@ -77,6 +80,8 @@ class Job(ABC):
             "speed": 0 if self.is_over else round(speed),
             "sources": 0 if self.is_over else self.circuits,
             "eta_s": round(left / speed, 1) if is_timed else None,
+            "first_byte_s": None if self._first_byte_s is None else round(self._first_byte_s, 3),
+            "took_s": None if self._took_s is None else round(self._took_s, 3),
             "path": self.path,
             "uri": self.uri,
             "document": self.document,
@@ -108,12 +113,15 @@ class Job(ABC):
         self.done_bytes, self.size = done, self.size if size is None else size
         if self.state == "opening":
             self.state = self.ACTIVE
+        if done and self._first_byte_s is None:
+            self._first_byte_s = now - self._began_at
         self._marks.append((now, done))
         while now - self._marks[0][0] > SPEED_S:
             del self._marks[0]
 
     def _over(self, state: str, error: Exception | None = None) -> None:
         self.state, self.error = state, error
+        self._took_s = self._layer.now() - self._began_at
         for call in list(self._calls):
             call()
 

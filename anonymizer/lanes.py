@@ -1,8 +1,9 @@
 """Several own circuits that do one transfer's work: blocks asked for and blocks stored, each by a random one of them.
 
-A lane is a channel and what it has been told and has not answered.  What a lost lane owed goes back to the queue; what one
-pivot did not find another is asked for, once; what is not answered in time counts as not found.  A pivot that sends what
-nobody asked it for is left.  The number of outstanding blocks is the same constant for everybody: relays see it.
+A lane is a channel and what it has been told and has not answered.  What a lost lane owed, and what one pivot did not
+find and another is asked for, once, comes before all else, for whoever reads in order waits for it; what is not answered in
+time counts as not found.  A pivot that sends what nobody asked it for is left.
+The number of outstanding blocks is the same constant for everybody: relays see it.
 
 Outstanding are at most WINDOW blocks on each lane, 2.1 MB, as much as a relay holds of one circuit at most.  With a second
 from a request to its block, which is what ten hops of 25 ms each way and a virtual stem come to, that is 2 MB/s a lane; see
@@ -254,15 +255,10 @@ class Lanes:
         return True
 
     def _pop(self, lane: Lane, suits: Callable[[Job], bool]) -> Job | None:
-        """A random one of the queue that this lane may have."""
-        queue = self._queue
-        start = self._channels.chance.randrange(len(queue)) if queue else 0
-        for step in range(len(queue)):
-            at = (start + step) % len(queue)
-            job = queue[at]
+        """The first of the queue that this lane may have."""
+        for at, job in enumerate(self._queue):
             if suits(job) and job.routing not in lane.out and not self._shuns(lane, job):
-                queue[at] = queue[-1]
-                queue.pop()
+                del self._queue[at]
                 return job
         return None
 
@@ -283,7 +279,7 @@ class Lanes:
     def first(self, channel: Channel, now: float) -> Body:
         lane = self._by_channel.get(channel, self._opening)
         # Of a try that found no guard.
-        self._queue += lane.out.values()
+        self._queue[:0] = lane.out.values()
         lane.out.clear()
         if self._anchors:
             return self._anchors[0]
@@ -366,7 +362,7 @@ class Lanes:
         self.counts[reason.name.lower()] += 1
         if reason is FailReason.OVERLOAD and job.overloads < MAX_OVERLOADS:
             job.overloads += 1
-            self._queue.append(job)
+            self._again(job)
             if job.sent_at >= lane.cut_at:
                 lane.window = max(MIN_WINDOW, lane.window // 2)
                 lane.cut_at = now
@@ -380,12 +376,16 @@ class Lanes:
         job.failed_at.add(lane.number)
         untried = any(other.number not in job.failed_at for other in self._lanes)
         if job.misses < job.max_misses and (untried or job.block is not None or reason is None):
-            self._queue.append(job)
+            self._again(job)
         else:
             self._owner.gave_up(job, reason, now)
 
+    def _again(self, job: Job) -> None:
+        """A fetch at once, for a reader waits for it; a store after all others, when there may be room."""
+        self._queue.insert(0 if job.block is None else len(self._queue), job)
+
     def _take_back(self, lane: Lane) -> None:
-        self._queue += lane.out.values()
+        self._queue[:0] = lane.out.values()
         lane.out.clear()
         lane.reset()
 

@@ -8,6 +8,7 @@ is blocked; what waits then waits in the core.  A peer that breaks the protocol 
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any, Final, Protocol
 
@@ -80,11 +81,30 @@ class Link(TwistedProtocol):
         self.is_over = False
         self.is_blocked = False
         self.rx_bytes = self.tx_bytes = 0
+        #: Cells after the HELLO: all, and the large ones of them.
+        self.rx_cells = self.tx_cells = self.rx_large = self.tx_large = 0
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Bytes and cells, by their names in `anonymous status`."""
+        return Counter(
+            tx_bytes=self.tx_bytes,
+            rx_bytes=self.rx_bytes,
+            tx_large=self.tx_large,
+            rx_large=self.rx_large,
+            tx_small=self.tx_cells - self.tx_large,
+            rx_small=self.rx_cells - self.rx_large,
+        )
 
     @property
     def is_client(self) -> bool:
         """Whether we dialled."""
         return self.session.role == "client"
+
+    @property
+    def local_host(self) -> str:
+        """The IP of our end."""
+        return plain_host(getattr(self.transport.getHost(), "host", ""))
 
     @property
     def peer_id(self) -> bytes:
@@ -134,6 +154,8 @@ class Link(TwistedProtocol):
                     return
         finally:
             # What came in order before something broken counts.
+            self.rx_cells += len(cells)
+            self.rx_large += sum(cell.is_large for cell in cells)
             if cells and not self.is_over:
                 self._owner.link_received(self, cells)
 
@@ -148,8 +170,7 @@ class Link(TwistedProtocol):
         if len(descriptor) > MAX_HELLO_DESCRIPTOR:
             descriptor = b""
         proof = self.session.proof(self.session.role)
-        minute = int(self._reactor.seconds() // 60)
-        self.send([cell_of(Hello(VERSIONS, capabilities, descriptor, proof, MAX_CIRCUITS, minute))])
+        self.send([cell_of(Hello(VERSIONS, capabilities, descriptor, proof, MAX_CIRCUITS))])
 
     def _greeted(self, cell: Cell) -> None:
         hello = parse(cell)
@@ -172,6 +193,8 @@ class Link(TwistedProtocol):
         if self.is_over:
             return
         for cell in cells:
+            self.tx_cells += 1
+            self.tx_large += cell.is_large
             for piece in slices(cell.encode()):
                 self.session.write(piece)
         self._write(self.session.take())

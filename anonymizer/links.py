@@ -7,7 +7,7 @@ at all is decided by the core.  What the core has to send leaves when it is due,
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Collection
 from typing import Any, Final, Protocol
 
@@ -98,6 +98,7 @@ class RelayLinks:
         self._dial = guarded(dial, self._fault)
         self._links: dict[bytes, Link] = {}
         self._all: set[Link] = set()
+        self._past: Counter[str] = Counter()
         self._half_open: set[Link] = set()
         self._dialled: dict[Link, bytes] = {}
         self._dials: set[Deferred[Any]] = set()
@@ -167,6 +168,10 @@ class RelayLinks:
         """Open links, by node."""
         return dict(self._links)
 
+    def local_host(self) -> str | None:
+        """Our IP on the oldest open link, as good a guess as any of where others reach us; None without links."""
+        return next((link.local_host for link in self._links.values()), None)
+
     @property
     def half_open(self) -> int:
         """Connections that dialled us and have not said who they are."""
@@ -176,6 +181,11 @@ class RelayLinks:
     def connections(self) -> int:
         """All connections and dials, open links among them."""
         return len(self._all)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Bytes (TLS included) and cells of all connections since the start, sent (tx) and received (rx)."""
+        return dict(sum((link.counts for link in self._all), Counter(self._past)))
 
     @property
     def idle(self) -> bool:
@@ -220,7 +230,6 @@ class RelayLinks:
         life = LIFE_S * (1 - LIFE_SPREAD + 2 * LIFE_SPREAD * self._chance.random())
         self._lives[link] = self._reactor.callLater(life, self.drop, node, ByeReason.REPLACED)
         self._core.link_up(node, now, is_client=link.is_client, host=link.host)
-        self._core.membership.clock_said(node, hello.minute, now)
         if hello.descriptor:
             self._received(link, cell_of(Descriptors((hello.descriptor,))), now)
         self._wake()
@@ -276,7 +285,9 @@ class RelayLinks:
             self._core.membership.ban(link.peer_id, self._clock())
 
     def link_lost(self, link: Link) -> None:
-        self._all.discard(link)
+        if link in self._all:
+            self._all.remove(link)
+            self._past.update(link.counts)
         self._half_open.discard(link)
         node = self._dialled.pop(link, None)
         if node is not None:

@@ -63,6 +63,8 @@ SAVE_S: Final = 60.0
 LOOK_S: Final = 5.0
 #: What a node of the layer says in the handshakes of the plain overlay.
 ANNOUNCED: Final = ("X-Anon", "arl/1")
+#: Addresses to listen on that say nothing of where others find us.
+ANY_HOST: Final = ("0.0.0.0", "::")
 #: With fewer links than this, first contacts are dialled.
 FEW_LINKS: Final = 3
 #: Guards and documents are written when they have changed, looked at this often.
@@ -157,6 +159,7 @@ class RelayLayer:
             what = f"the relay layer cannot use {str(error.filename)!r}: {error.strerror}"
             raise UserError(what, "free some space or name another directory", os.EX_CANTCREAT) from None
         self._restore(kept)
+        self.core.membership.change(self._facts(), self.now())
         self.is_up = True
         self.links.start()
         self.core.client.start(self.now())
@@ -200,7 +203,7 @@ class RelayLayer:
             drop=self._drop,
             gateway=PlainGateway(self.node) if settings.gateway else None,
             ways=Ways(
-                self._facts(),
+                OwnFacts(None, 0),
                 Manners(target_links=settings.links),
                 settings.circuit_kib_s * 1024.0 or None,
                 route_rate=settings.relay_kib_s * 1024.0 or math.inf,
@@ -258,8 +261,10 @@ class RelayLayer:
         own = node.own_address
         is_closed = node.config.settings.network.firewalled or node.face.is_reachable is False
         address: Address | None = None
-        if not is_closed and node.links.addresses:
-            address = own(own.external or node.links.local_host() or "127.0.0.1")
+        named = (listening.host for listening in node.links.addresses if listening.host not in ANY_HOST)
+        host = own.external or node.links.local_host() or next(named, None) or self.links.local_host()
+        if host and not is_closed and node.links.addresses:
+            address = own(host)
         capabilities = (PIVOT if settings.pivot and address else 0) | (GATEWAY if settings.gateway and address else 0)
         return OwnFacts(address, capabilities)
 

@@ -5,7 +5,8 @@ A lane does at most 2 MB/s where a request and its block take a second, and each
 by one link; so four lanes are what 8 MB/s, or 1 MB/s, need.  The price is known: if a tenth of the nodes spy together, the
 chance that a guard and a pivot of one transfer both do is .019 with two pivots and .034 with four.
 
-All circuits of all transfers leave by the one guard.  Blocks are asked for and stored in random order, a file's manifest last.
+All circuits of all transfers leave by the one guard.  Blocks are stored in random order, a file's manifest last; they are
+asked for in the file's order, each by a random lane: a pivot that sees one in four of them sees no less in any other order.
 
 Pure: files come in and go out by callbacks, `now` is seconds since 1970.
 """

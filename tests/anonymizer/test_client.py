@@ -15,7 +15,7 @@ from anonymizer.client import Client
 from anonymizer.client_cache import LIFETIME_S, ClientCache
 from anonymizer.decoys import DECOY_MEAN_S, MAX_CELLS
 from anonymizer.documents import Document
-from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, ClockSkew, LevelRefused
+from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, LevelRefused
 from anonymizer.inner import Dummy, FetchKeys
 from anonymizer.ssk import WriteKey
 from anonymizer.uri import ChkUri, SskUri, UskUri
@@ -27,7 +27,7 @@ FILE = random.Random(7).randbytes(3 * DATA_BYTES)
 KEY = WriteKey(b"s" * 32, b"r" * 32)
 
 
-def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3, skew: float | None = None) -> Client:
+def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3) -> Client:
     cache = ClientCache() if cache is None else cache
     client = Client(
         b"o" * 32,
@@ -40,7 +40,6 @@ def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3
         lambda: "guard",
         hold=lambda: 0.2,
         links=lambda: links,
-        clock_skew=lambda: skew,
         edge_age=lambda now: 3_600.0,
     )
     net.origin = client
@@ -72,19 +71,6 @@ def test_too_few_others_refuse_every_request_with_their_number(pivots: int, link
             with pytest.raises(LevelRefused):
                 request({"level": level, "accept_small_set": pivots})
     assert net.log == [] and net.posts == []
-
-
-@pytest.mark.parametrize(
-    ("skew", "says"), [(300.0, "5 minutes behind"), (-3_600.0, "60 minutes ahead"), (240.0, ""), (None, "")]
-)
-def test_a_clock_that_pivots_would_not_believe_is_told_before_anything_is_sent(skew: float | None, says: str) -> None:
-    net = RelayPivots(pivots=MIN_SET)
-    client = client_of(net, skew=skew)
-    if says:
-        with pytest.raises(ClockSkew, match=says):
-            client.admit("relay", None, net.now)
-    else:
-        client.admit("relay", None, net.now)
 
 
 def test_an_accepted_number_lets_a_request_go() -> None:
@@ -179,9 +165,11 @@ def test_many_unanswered_circuits_cast_a_doubt_on_the_guard() -> None:
 # -- decoys --------------------------------------------------------------------------------------------------------------
 
 
-def test_decoys_come_at_exponential_times_and_ask_for_nothing() -> None:
+def test_decoys_come_at_exponential_times_and_ask_for_what_others_asked_for() -> None:
     net = RelayPivots(pivots=MIN_SET)
     client = client_of(net)
+    uri = publish(net, b"")
+    client.decoys.note(BlockType.CHK, uri.routing)
     client.start(net.now)
     net.run(200 * DECOY_MEAN_S)
     times = [when for when, what, _ in net.log if what == "open"]
@@ -191,7 +179,8 @@ def test_decoys_come_at_exponential_times_and_ask_for_nothing() -> None:
     ends = [end for end in net.all_ends if len(end.told) > 1]
     assert len(ends) >= len(times) - 2
     for end in ends:
-        assert all(isinstance(said, Dummy) for said in end.told)
+        assert end.told[0] == FetchKeys((bytes((BlockType.CHK,)) + uri.routing,))
+        assert all(isinstance(said, Dummy) for said in end.told[1:])
     assert {len(end.told) - 1 for end in ends} == set(range(1, MAX_CELLS + 1))
     assert len(set(net.pivots_used)) == MIN_SET
     assert len(net.circuits) <= 3 and set(net.closed) == {CloseReason.DONE}
@@ -213,7 +202,7 @@ def test_decoys_are_replaced_when_lost_and_stop_when_told() -> None:
     assert len(net.pivots_used) == 2
 
 
-def test_no_key_is_asked_for_by_a_decoy() -> None:
+def test_own_keys_are_asked_for_by_no_decoy() -> None:
     net = RelayPivots(pivots=MIN_SET)
     uri = publish(net, FILE)
     client, result = client_of(net), Result()

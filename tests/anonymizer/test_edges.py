@@ -7,7 +7,8 @@ from collections import Counter
 from anonymizer.edges import ABSENCE_S, MAX_ACCEPTED, MAX_INITIATED
 from anonymizer.guards import MAX_KEPT_S
 from anonymizer.reasons import Refusal
-from anonymizer.wire import BRIDGE_BUDGET, Ciphertext, Close, CloseReason, Open, Phase, Post, cell_of
+from anonymizer.stem import BRIDGE_BUDGET
+from anonymizer.wire import Ciphertext, Close, CloseReason, Open, Phase, Post, cell_of
 from gnutella.testing.lone_stem import OWN, PIVOT, SMALL, A, B, C, D, LoneStem, forwarding, seal
 
 E = bytes((6,)) * 32
