@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
+from anonymizer.beat import ANCHOR_RATE
 from anonymizer.channel import Channel, Channels, Picks
 from anonymizer.chk import BLOCK_BYTES, routing_of
 from anonymizer.errors import AnonymityError, NoAnonymousRoute, QuotaExceeded
@@ -153,7 +154,7 @@ class AnchorCircuit:
         self._retry = None
         self._picks = Picks()
         try:
-            self._channel = self._owner.channels.open(self, now, self._picks)
+            self._channel = self._owner.channels.open(self, now, self._picks, rate=ANCHOR_RATE)
         except NoAnonymousRoute:
             self._plan_retry(now)
 

@@ -5,8 +5,8 @@ the guard's network, and within one request never one that it had before, nor tw
 answer in time, that ends, or whose pivot says what cannot be, is opened again by the same guard to another pivot.  A request
 may do that MAX_REOPENS times in all; then it ends with PivotTimeout, for whoever kills circuits draws pivots with each of them.
 
-All that leaves here goes through `Circuits`, which holds back reactions as if they came from further away.  What this end
-thinks of a circuit is told to nobody: it always ends with the same reason.
+What is said leaves when the clock of its circuit says so (anonymizer.beat), whatever came down.  What this end thinks of a
+circuit is told to nobody: it always ends with the same reason, a random time after it was needed last.
 
 Pure: `now` is seconds since 1970, chance and keys come in.
 """
@@ -17,13 +17,14 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from anonymizer import inner
+from anonymizer.beat import QUIET_RATE, Beat
 from anonymizer.descr import PIVOT, Descriptor
 from anonymizer.errors import AnonymityError, NoAnonymousRoute, PivotTimeout
 from anonymizer.fields import Body
 from anonymizer.known import KnownNodes
 from anonymizer.pacing import Chance, VirtualStem, exponential
 from anonymizer.reasons import Refusal, Refusals, Violation
-from anonymizer.seal import MAX_FIRST, X25519_SUITE, End, NewKey, Opening
+from anonymizer.seal import MAX_FIRST, X25519_SUITE, NewKey, Opening
 from anonymizer.seams import Circuits
 from anonymizer.timers import Timer, Timers
 from anonymizer.wire import CloseReason
@@ -42,6 +43,8 @@ REOPEN_MEAN_S: Final = 1.0
 #: exponential time with a mean of five (guards.PATIENCE_S, CHECK_S): it is ready before this with a chance of .98.
 GUARD_WAIT_MEAN_S: Final = 20.0
 GUARD_WAIT_S: Final = 1_800.0
+#: Circuits that are needed no more and go on for a while; beyond these the oldest ends.
+MAX_RESTING: Final = 64
 #: Picks that may turn out to be of no use (a key that is none) before we give up.
 _MAX_PICKS: Final = 16
 
@@ -101,11 +104,9 @@ class Picks:
 class Channel:
     """One circuit of ours at a time, to whichever pivot it has just now; made by `Channels.open`."""
 
-    def __init__(self, owner: Channels, asker: Asker, picks: Picks) -> None:
-        self._owner, self._asker, self._picks = owner, asker, picks
-        self._number: int | None = None
-        self._opening: Opening | None = None
-        self._end: End | None = None
+    def __init__(self, owner: Channels, asker: Asker, picks: Picks, rate: float) -> None:
+        self._owner, self._asker, self._picks, self._rate = owner, asker, picks, rate
+        self._beat: Beat | None = None
         self._timer: Timer | None = None
         self._opened_at = 0.0
         self._no_guard_since: float | None = None
@@ -114,18 +115,18 @@ class Channel:
     @property
     def is_open(self) -> bool:
         """The pivot has answered and the circuit has not ended."""
-        return self._end is not None
+        return self._beat is not None and self._beat.end is not None
 
     @property
     def room(self) -> int:
         """Large cells that may be said now; small ones may be said at any time."""
-        return self._owner.circuits.room(self._number) if self._number is not None and self.is_open else 0
+        return self._beat.room if self._beat is not None and self.is_open else 0
 
     def say(self, body: Body, now: float) -> None:
-        """Tell the pivot; LocalMisuse unless it is open."""
-        if self._end is None or self._number is None:
+        """Tell the pivot, when the circuit's clock lets it; LocalMisuse unless it is open."""
+        if self._beat is None or not self.is_open:
             raise LocalMisuse("said on a circuit that is not open")
-        self._owner.circuits.say(self._number, self._end.say(body), now)
+        self._beat.say(body)
 
     def close(self, now: float) -> None:
         """It is needed no more; the asker hears nothing after this."""
@@ -144,8 +145,10 @@ class Channel:
         found = self._owner.lay(self._picks, first, now)
         if found is None:
             return False
-        self._number, self._opening = found
-        self._owner.channels[self._number] = self
+        number, opening = found
+        owner = self._owner
+        self._beat = Beat(owner.circuits, owner.chance, owner.timers, number, opening, self._rate, self._has_room, now)
+        owner.channels[number] = self
         self._no_guard_since, self._opened_at = None, now
         wait = OPENED_FLOOR_S + exponential(self._owner.chance, OPENED_MEAN_S) + self._owner.hold()
         self._timer = self._owner.timers.at(now + wait, self._expired)
@@ -155,14 +158,10 @@ class Channel:
 
     def hear(self, data: bytes, now: float) -> None:
         """A cell came down."""
+        if self._beat is None:
+            return
         try:
-            if self._end is not None:
-                body = self._end.hear(data)
-            elif self._opening is not None:
-                self._end, self._opening = self._opening.opened(data), None
-                body = None
-            else:
-                return
+            body = self._beat.hear(data)
         except Violation as violation:
             self._owner.refusals.count(violation.reason)
             self.distrust(now)
@@ -176,28 +175,34 @@ class Channel:
 
     def distrust(self, now: float) -> None:
         """The pivot lies or is silent: go to another.  To everybody else this looks like any circuit that is done."""
-        self._replace(now)
+        self._replace(now, self.is_open)
 
     def ended(self, now: float) -> None:
         """The circuit was closed, for whatever reason."""
-        if self._number is not None:
-            self._owner.channels.pop(self._number, None)
-            self._number = None
-        self._replace(now)
+        if self._beat is not None:
+            self._owner.channels.pop(self._beat.number, None)
+            self._beat.stop()
+        was_open, self._beat = self.is_open, None
+        self._replace(now, was_open)
 
     def has_room(self, now: float) -> None:
+        """The window of the circuit takes cells again."""
+        if self.room:
+            self._has_room(now)
+
+    def _has_room(self, now: float) -> None:
         if self.is_open:
             self._asker.has_room(self, now)
 
     def _expired(self, now: float) -> None:
-        self._replace(now)
+        self._replace(now, False)
 
-    def _replace(self, now: float) -> None:
+    def _replace(self, now: float, was_open: bool) -> None:
         if self.is_closed:
             return
-        if not self.is_open:
+        if not was_open:
             self._owner.unanswered += 1
-        is_old = self.is_open and now - self._opened_at >= OLD_S
+        is_old = was_open and now - self._opened_at >= OLD_S
         self._let_go(now)
         if not is_old and self._picks.reopens == 0:
             self._fail(PivotTimeout("the far ends of our circuits do not answer", "try again later"), now)
@@ -224,11 +229,10 @@ class Channel:
 
     def _let_go(self, now: float) -> None:
         self._stop_timer()
-        self._end = self._opening = None
-        number, self._number = self._number, None
-        if number is not None:
-            self._owner.channels.pop(number, None)
-            self._owner.circuits.close(number, CloseReason.DONE, now)
+        beat, self._beat = self._beat, None
+        if beat is not None:
+            self._owner.channels.pop(beat.number, None)
+            self._owner.rest(beat, now)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -258,16 +262,32 @@ class Channels:
         self.circuits, self.chance, self.timers = circuits, chance, timers
         self.hold = hold or (lambda: VirtualStem(chance, [], False).hold(chance))
         self.channels: dict[int, Channel] = {}
+        self._resting: dict[int, Beat] = {}
         self.refusals = Refusals()
         #: Circuits that a pivot answered, and those that ended before: many of these cast a doubt on the guard.
         self.opened = 0
         self.unanswered = 0
 
-    def open(self, asker: Asker, now: float, picks: Picks | None = None) -> Channel:
-        """A channel for the request that has these picks; NoAnonymousRoute if no circuit can be opened."""
-        channel = Channel(self, asker, Picks() if picks is None else picks)
+    def open(self, asker: Asker, now: float, picks: Picks | None = None, *, rate: float = QUIET_RATE) -> Channel:
+        """A channel for the request that has these picks; NoAnonymousRoute if no circuit can be opened.
+
+        `rate` is how many cells a second its circuits send, see `beat`.
+        """
+        channel = Channel(self, asker, Picks() if picks is None else picks, rate)
         channel.start(now)
         return channel
+
+    def rest(self, beat: Beat, now: float) -> None:
+        """The circuit of that clock is needed no more, and ends a while later."""
+        while len(self._resting) >= MAX_RESTING:
+            oldest = self._resting.pop(next(iter(self._resting)))
+            oldest.stop()
+            self.circuits.close(oldest.number, CloseReason.DONE, now)
+        self._resting[beat.number] = beat
+        beat.rest(lambda when: self._forget(beat), now)
+
+    def _forget(self, beat: Beat) -> None:
+        self._resting.pop(beat.number, None)
 
     # -- from the stem ---------------------------------------------------------------------------------------------------
 
@@ -276,14 +296,16 @@ class Channels:
         channel = self.channels.get(number)
         if channel is not None:
             channel.hear(data, now)
-        return channel is not None
+        return channel is not None or number in self._resting
 
     def ended(self, number: int, reason: CloseReason, now: float) -> bool:
         """It is closed; False: it is none of these.  The reason makes no difference, for relays may write any."""
         channel = self.channels.get(number)
         if channel is not None:
             channel.ended(now)
-        return channel is not None
+        if (beat := self._resting.pop(number, None)) is not None:
+            beat.stop()
+        return channel is not None or beat is not None
 
     def has_room(self, number: int, now: float) -> None:
         """Its window takes cells again."""

@@ -92,14 +92,14 @@ class Circuits:
         return channel
 
     def connect(self, one: Port, other: Port, is_slow: bool, now: float) -> bool:
-        """Join the ports as a circuit; False: that is one too many, for a link or in all."""
+        """Join the ports as a circuit that came by `one`; False: that is one too many, for a link or in all."""
         nodes = [node for node, _ in (one, other) if node is not None]
         if len(self) >= MAX_CIRCUITS or any(len(self._of_link.get(n, ())) >= MAX_CIRCUITS_OF_LINK for n in nodes):
             return False
         idle_s = IDLE_S + exponential(self._chance, IDLE_S)
         ends_at = now + AGE_S + exponential(self._chance, MORE_AGE_S)
         for port, to in ((one, other), (other, one)):
-            self._ways[port] = Way(port, to, Pace(is_slow), now, now, idle_s, ends_at)
+            self._ways[port] = Way(port, to, Pace(is_slow, is_up=port is one), now, now, idle_s, ends_at)
             if port[0] is not None:
                 self._of_link.setdefault(port[0], {})[port] = None
         self._plan(self._ways[one])

@@ -1,7 +1,8 @@
 """Circuits that nobody needs, so that a node which opens one need not be one that wants something.
 
 Each node opens one every five minutes on the average, to a pivot that is picked as all are, asks it for one block that somebody
-else was heard asking for or offering, says nothing some times, and goes.  Lost ones are replaced as those of requests are.
+else was heard asking for or offering, says nothing for a while, as the clock of any circuit does, and goes.  Lost ones are
+replaced as those of requests are.
 
 Pure: `now` is seconds since 1970.
 """
@@ -21,11 +22,8 @@ from anonymizer.wire import BlockType
 
 #: Mean time between two of them (design section 3.18).
 DECOY_MEAN_S: Final = 300.0
-#: Small cells that go up, the seal's apart.
-MAX_CELLS: Final = 8
-#: Mean times between two cells, and before the end.
-CELL_MEAN_S: Final = 2.0
-END_MEAN_S: Final = 15.0
+#: Mean time from the pivot's answer until it is needed no more.
+END_MEAN_S: Final = 10.0
 #: Keys of others that are remembered.
 MAX_KEYS: Final = 256
 
@@ -35,22 +33,14 @@ class Decoy:
 
     def __init__(self, channels: Channels, first: Body) -> None:
         self._channels, self._first = channels, first
-        self._left = 1 + channels.chance.randrange(MAX_CELLS)
         self._timer: Timer | None = None
 
     def first(self, channel: Channel, now: float) -> Body:
         return self._first
 
     def opened(self, channel: Channel, now: float) -> None:
-        self._next(channel, now)
-
-    def _next(self, channel: Channel, now: float) -> None:
-        if self._left:
-            self._left -= 1
-            channel.say(Dummy(), now)
-        wait = exponential(self._channels.chance, CELL_MEAN_S if self._left else END_MEAN_S)
-        then = self._next if self._left else lambda channel, now: channel.close(now)
-        self._timer = self._channels.timers.at(now + wait, lambda when: then(channel, when))
+        wait = exponential(self._channels.chance, END_MEAN_S)
+        self._timer = self._channels.timers.at(now + wait, channel.close)
 
     def heard(self, channel: Channel, body: Body, now: float) -> None:
         """It was not asked for to be had."""

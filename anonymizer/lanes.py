@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
+from anonymizer.beat import FETCH_RATE
 from anonymizer.channel import Channel, Channels, Picks
 from anonymizer.chk import routing_of
 from anonymizer.errors import AnonymityError, NoAnonymousRoute
@@ -201,7 +202,7 @@ class Lanes:
 
     def _open(self, lane: Lane, now: float) -> Channel:
         self._opening = lane
-        return self._channels.open(self, now, self.picks)
+        return self._channels.open(self, now, self.picks, rate=FETCH_RATE)
 
     # -- sending ---------------------------------------------------------------------------------------------------------
 

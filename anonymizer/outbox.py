@@ -46,7 +46,6 @@ class Outbox:
         self._gone = gone
         self._queues: dict[NodeId, FairQueue[Item]] = {}
         self._waiting: list[tuple[float, int, Item]] = []
-        self._calls: list[tuple[float, int, Callable[[float], None]]] = []
         self._count = 0
         self._ready: dict[NodeId, None] = {}
         self._others: dict[Other, int] = {}
@@ -76,11 +75,6 @@ class Outbox:
         self._waiting = rest
 
     # -- in --------------------------------------------------------------------------------------------------------------
-
-    def call_at(self, when: float, call: Callable[[float], None]) -> None:
-        """Something that happens at a time like that of a cell."""
-        self._count += 1
-        heappush(self._calls, (when, self._count, call))
 
     def later(self, when: float, node: NodeId, flow: Flow, cell: Cell, way: Way | None = None) -> None:
         """The cell is sent to the link at `when`, if the window of `way` is open, and in its turn."""
@@ -167,14 +161,11 @@ class Outbox:
         """When `due` has something; that a link takes cells again is known to whoever blocked it."""
         if self._is_pending:
             return self._last
-        times = [heap[0][0] for heap in (self._waiting, self._calls) if heap]
-        return min(times, default=None)
+        return self._waiting[0][0] if self._waiting else None
 
     def due(self, now: float, blocked: Container[NodeId], turn: int) -> list[tuple[NodeId, Cell]]:
         """What leaves now; of each link about `turn` bytes, the rest at the next call."""
         self._last, self._is_pending = now, False
-        while self._calls and self._calls[0][0] <= now:
-            heappop(self._calls)[2](now)
         while self._waiting and self._waiting[0][0] <= now:
             self._ripe(heappop(self._waiting)[2])
         found: list[tuple[NodeId, Cell]] = []

@@ -35,17 +35,27 @@ def exponential(chance: Chance, mean: float) -> float:
 
 
 class Pace:
-    """One direction of one circuit at one relay: a cell leaves a fresh delay after it came, and never before the last one."""
+    """One direction of one circuit at one relay: a cell leaves a fresh delay after it came, and never before the last one.
 
-    __slots__ = ("_last", "_mean")
+    `is_up`: away from who opened it, cells are taken one after the other, each for a fresh delay.  Origins send there at the
+    times of a Poisson process, and what leaves such a queue is one again (Burke's theorem), with no trace of how many queues
+    it has passed.  Down, where one after the other would be too slow, delays overlap.
+    """
 
-    def __init__(self, is_slow: bool) -> None:
+    __slots__ = ("_is_up", "_last", "_mean")
+
+    def __init__(self, is_slow: bool, is_up: bool = False) -> None:
         self._mean = SLOW_DELAY_S if is_slow else FAST_DELAY_S
+        self._is_up = is_up
         self._last = 0.0
 
     def leave(self, chance: Chance, arrival: float) -> float:
         """When the cell that came (or would have come) at `arrival` leaves."""
-        self._last = max(self._last, arrival + exponential(chance, self._mean))
+        delay = exponential(chance, self._mean)
+        if self._is_up:
+            self._last = max(self._last, arrival) + delay
+        else:
+            self._last = max(self._last, arrival + delay)
         return self._last
 
 

@@ -3,8 +3,8 @@
 A seal is one byte of suite and an HPKE message (RFC 9180, base mode: X25519, HKDF-SHA256, ChaCha20-Poly1305) of fixed size.
 Which of its two keys it is for is not said: the pivot tries both.  In it are a secret, the origin's half of a key agreement,
 the minute and the first instruction.  The pivot's first cell holds its own half, under a key from the secret alone; every later
-cell of both directions is under keys from both, so a pivot key that leaks later opens no more of a circuit than its seal.  The
-origin sends nothing between its seal and that answer.
+cell of both directions is under keys from both, so a pivot key that leaks later opens no more of a circuit than its seal.
+Between its seal and that answer the origin sends cover, under a key of the secret that is good for nothing else.
 
 Pure: `now` is seconds since 1970; chance comes in as bytes and keys.
 """
@@ -51,6 +51,7 @@ _HPKE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _OPEN_LABEL: Final = b"arl1-open"
 
 NewKey = Callable[[], X25519PrivateKey]
+_DUMMY: Final = inner.plain_of(inner.Dummy())
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +123,10 @@ class Half:
 class End:
     """One end of a circuit that is open: what it says and what it hears, in cells that are always full."""
 
-    __slots__ = ("_receives", "_sends")
+    __slots__ = ("_cover", "_receives", "_sends")
 
-    def __init__(self, sends: Half, receives: Half) -> None:
-        self._sends, self._receives = sends, receives
+    def __init__(self, sends: Half, receives: Half, cover: Half | None = None) -> None:
+        self._sends, self._receives, self._cover = sends, receives, cover
 
     def say(self, body: Body) -> bytes:
         """The ciphertext of the cell that says it."""
@@ -133,6 +134,18 @@ class End:
 
     def hear(self, data: bytes) -> Body:
         """What the cell says; Violation(BAD_TAG or BAD_INNER) ends the circuit."""
+        if self._cover is not None:
+            try:
+                said = inner.read_plain(self._cover.open(data))
+            except Violation as violation:
+                if violation.reason is not Refusal.BAD_TAG:
+                    raise
+                # The origin has the answer: from now on everything is under the keys of both.
+                self._cover = None
+            else:
+                if not isinstance(said, inner.Dummy):
+                    raise Violation(Refusal.BAD_INNER, "said before the answer")
+                return said
         return inner.read_plain(self._receives.open(data))
 
 
@@ -146,6 +159,11 @@ class Opening:
         plain = fill(content.encode(SEAL_PLAIN), SEAL_PLAIN)
         self.sealed = bytes((X25519_SUITE,)) + hpke_seal(pivot_key, _info(pivot_id, pivot_key), plain)
         self._secret, self._ephemeral = secret, ephemeral
+        self._cover = Half(_cover_key(secret, self.sealed))
+
+    def cover(self) -> bytes:
+        """A cell that says nothing, until the answer is here."""
+        return self._cover.seal(_DUMMY)
 
     def opened(self, data: bytes) -> End:
         """The pivot's first cell has come; from now on both speak under keys of both."""
@@ -172,7 +190,7 @@ class Unsealed:
         public_key = ephemeral.public_key().public_bytes_raw()
         cell = Half(_first_key(self.content.secret, self.sealed)).seal(inner.plain_of(inner.Opened(public_key)))
         up, down = _keys(self.content.secret, ephemeral, self.content.public_key, self.sealed, public_key)
-        return cell, End(Half(down), Half(up))
+        return cell, End(Half(down), Half(up), Half(_cover_key(self.content.secret, self.sealed)))
 
 
 class PivotKeys:
@@ -286,6 +304,11 @@ def _derive(material: bytes, label: bytes, transcript: bytes) -> bytes:
 def _first_key(secret: bytes, sealed: bytes) -> bytes:
     """Of the pivot's first cell and of nothing else."""
     return _derive(secret, b"arl1-first", sealed)
+
+
+def _cover_key(secret: bytes, sealed: bytes) -> bytes:
+    """Of what the origin sends before it has the answer."""
+    return _derive(secret, b"arl1-cover", sealed)
 
 
 def _keys(

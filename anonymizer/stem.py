@@ -80,8 +80,8 @@ class Stem:
         self._circuits = Circuits(chance)
         self._outbox = Outbox(self._gone)
         self._seen = Seen()
-        #: Numbers of circuits that begin or end here, for whom it is an own one the stem that they imitate.
-        self._here: dict[int, VirtualStem | None] = {}
+        #: Numbers of circuits that begin or end here.
+        self._here: set[int] = set()
         self._withheld: list[Way] = []
         #: Of pings on own links, the latest of them, in seconds.
         self.round_trips: list[float] = []
@@ -152,27 +152,26 @@ class Stem:
         if guard is None or pivot_id == guard:
             return None
         self.guards.used(guard, now)
-        stem = VirtualStem(self._chance, self.round_trips, False)
-        return self._open(guard, Open(Phase.STEM, pivot_id, 0, sealed), stem, now)
+        return self._open(guard, Open(Phase.STEM, pivot_id, 0, sealed), now)
 
     def open_bridge(self, pivot_id: NodeId, sealed: bytes, now: float) -> int | None:
         """A pivot's circuit to another, greedily from here; None: nobody is nearer to that one, or there is no room."""
         goes = None if pivot_id == self._own_id else self._nearer(None, pivot_id)
         if goes is None:
             return None
-        return self._open(goes, Open(Phase.BRIDGE, pivot_id, BRIDGE_BUDGET, sealed), None, now)
+        return self._open(goes, Open(Phase.BRIDGE, pivot_id, BRIDGE_BUDGET, sealed), now)
 
-    def _open(self, node: NodeId, body: Open, virtual: VirtualStem | None, now: float) -> int | None:
+    def _open(self, node: NodeId, body: Open, now: float) -> int | None:
         number = self._number()
         if not self._lay((None, number), node, body, False, now):
             return None
-        self._here[number] = virtual
+        self._here.add(number)
         return number
 
     def say(self, number: int, data: bytes, now: float) -> None:
-        """A cell of a circuit that begins or ends here; the origin's leaves as late as if it came from further away."""
+        """A cell of a circuit that begins or ends here; when an origin says something is for its clock to decide."""
         if number in self._here:
-            self.enqueue_from((None, number), Ciphertext(data), self._held(number, now))
+            self.enqueue_from((None, number), Ciphertext(data), now)
 
     def room(self, number: int) -> int:
         """Large cells that may be said before the window is full; what is said beyond it waits here, within bounds."""
@@ -183,14 +182,8 @@ class Stem:
         """End a circuit that begins or ends here; nothing happens if it has ended.  Nothing more is heard of it."""
         if number not in self._here:
             return
-        when = self._held(number, now)
-        del self._here[number]
-        port: Port = (None, number)
-        if when == now:
-            self._end(port, reason, now)
-        else:
-            # Until the close would have come from further away, cells are taken as if there were somebody to take them.
-            self._outbox.call_at(when, lambda later: self._end(port, reason, later))
+        self._here.discard(number)
+        self._end((None, number), reason, now)
 
     def post(self, pivot_id: NodeId, sealed: bytes, now: float) -> bool:
         """A one-shot seal of our own, by the guard; False: there is none."""
@@ -202,10 +195,6 @@ class Stem:
         # It may be the pivot: an answer that never comes would tell who chose the pivot which node our guard is.
         self.guards.used(guard, now)
         return self._post(guard, None, Post(Phase.STEM, pivot_id, 0, sealed), False, now)
-
-    def _held(self, number: int, now: float) -> float:
-        virtual = self._here[number]
-        return now if virtual is None else now + virtual.hold(self._chance)
 
     def _number(self) -> int:
         return self._chance.getrandbits(62)
@@ -282,7 +271,7 @@ class Stem:
             if not self._connect(port, (None, number), is_slow, now):
                 self._refuse(port, CloseReason.OVERLOAD, now)
                 return
-            self._here[number] = None
+            self._here.add(number)
             if not self._arrived(number, body.sealed, node, now):
                 self.close(number, CloseReason.REFUSED, now)
             return
@@ -383,7 +372,7 @@ class Stem:
         if node is not None:
             self.enqueue_from(way.came, Close(reason), now)
         elif number in self._here:
-            del self._here[number]
+            self._here.discard(number)
             self._ended(number, reason, now)
 
     def _forget(self, way: Way) -> None:
@@ -396,7 +385,7 @@ class Stem:
             if one is not None:
                 self._outbox.closed(one)
                 if one.came[0] is None:
-                    self._here.pop(one.came[1], None)
+                    self._here.discard(one.came[1])
 
     def _refuse(self, port: tuple[NodeId, int], reason: CloseReason, now: float) -> None:
         """A circuit that does not go on is closed as late as one that was closed further away."""

@@ -38,6 +38,7 @@ class Answers:
         count = len(self.found)
         self.net.origin = self._channels
         self.net.run_until(lambda: len(self.found) > count)
+        self.net.settle()
         assert len(self.found) == count + 1 and not self.net.circuits and len(self.net.timers) == 0
         assert set(self.net.closed) <= {CloseReason.DONE}
         return self.found[-1]

@@ -134,26 +134,6 @@ def test_an_origin_gives_credit_as_late_as_a_relay() -> None:
     assert not differ(waits[True], waits[False])
 
 
-def test_an_origin_that_ends_a_circuit_takes_cells_until_the_end_would_have_come() -> None:
-    """Pitfall 3: a relay gives credit until a CLOSE comes, so its origin does until one would have come to it."""
-    credits = 0
-    for number in range(60):
-        made = LoneStem(number)
-        own = made.open(PIVOT, seal(1), 0.0)
-        assert own is not None
-        channel = first(made, A, Command.OPEN)[1].channel
-        made.close(own, CloseReason.DONE, 100.0)
-        for _ in range(8):
-            made.receive(A, cell_of(Ciphertext(LARGE), channel), 100.0)
-        bodies = []
-        while made.next_at is not None:
-            bodies += [body for _, body in made.sent(made.next_at)]
-        assert bodies in ([Credit(32), Close(CloseReason.DONE)], [Close(CloseReason.DONE)])
-        credits += len(bodies) - 1
-        assert (made.data, made.ends, made.circuits) == ([], {}, 0)
-    assert credits > 45
-
-
 def test_no_number_of_a_circuit_is_on_two_links() -> None:
     """Pitfall 9: of what a relay gets, nothing but what the pivot reads is in what it sends."""
     made = forwarding()

@@ -83,6 +83,7 @@ def check_end(net: RelayPivots, result: Result, used: list[bytes]) -> None:
     """What holds whatever the weather was."""
     assert len(result.ends) == 1
     assert result.ends[0] is None or isinstance(result.ends[0], AnonymityError)
+    net.settle()
     assert not net.circuits and set(net.closed) <= {CloseReason.DONE}
     assert len(set(used)) == len(used) <= 2 + 3
     assert all(count <= WINDOW for end in net.all_ends for _, count in end.outstanding)

@@ -11,7 +11,7 @@ from anonymizer.stem import Stem
 from gnutella.testing.anonymity import counters, neighbours, replay, timing, traceback, whole_nodes
 from gnutella.testing.anonymity.report import Goal, Row
 from gnutella.testing.anonymity.stats import Share, mean, share
-from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, NoVirtualStem, OneChannel
+from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, OneChannel
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,25 +175,40 @@ def a3(plan: Plan) -> list[Row]:
 
 #: Circuits that are timed in each net: more would be of the same few edges.
 TIMED: Final = 10
+#: What is timed, and how often of one circuit at most: large cells go up some seconds after they are asked for.
+REACTIONS: Final = {
+    timing.Reaction.CELL: ("a cell", 100),
+    timing.Reaction.LARGE: ("a large cell", 20),
+    timing.Reaction.END: ("the end", 1),
+    timing.Reaction.NONE: ("gaps between cells", 200),
+}
 
 
 def a5(plan: Plan) -> list[Row]:
     """Response timing, one sample and many."""
+    return [row for reaction in REACTIONS for row in _a5(plan, reaction)]
 
-    def run(kind: type[Stem], seeds: Sequence[int]) -> tuple[list[timing.Timed], list[timing.Timed]]:
+
+def _a5(plan: Plan, reaction: timing.Reaction) -> list[Row]:
+    name, most = REACTIONS[reaction]
+    samples = min(most, plan.samples)
+
+    def run(kind: timing.Origins, nets: int) -> tuple[list[timing.Timed], list[timing.Timed]]:
         sides: tuple[list[timing.Timed], list[timing.Timed]] = ([], [])
-        for seed in seeds:
-            sides[seed % 2].extend(timing.measure(plan.nodes, plan.spies, TIMED, plan.samples, seed, kind))
+        for seed in range(plan.seeds[0], plan.seeds[0] + nets):
+            sides[seed % 2].extend(timing.measure(plan.nodes, plan.spies, TIMED, samples, seed, reaction, kind))
         return sides
 
     nets = 6 * len(plan.seeds)
-    ours = run(Stem, range(plan.seeds[0], plan.seeds[0] + nets)) if plan.ours else None
-    twin = run(NoVirtualStem, range(plan.seeds[0], plan.seeds[0] + nets // 3)) if plan.has("vstem") else None
+    ours = run(timing.Origins.CLOCK, nets) if plan.ours else None
+    # Without a reaction there is nothing to be broken but the clock.
+    has_twin = plan.has("vstem") and reaction is not timing.Reaction.NONE
+    twin = run(timing.Origins.VIRTUAL_STEM, nets // 3) if has_twin else None
     rows = []
-    for count in (1, plan.samples):
+    for count in (samples,) if reaction is timing.Reaction.NONE else sorted({1, samples}):
         here = timing.judge(*ours, count) if ours else None
         there = timing.judge(*twin, count) if twin else None
-        of = f"{count} sample{'s' * (count > 1)}"
+        of = f"{name}, {count} sample{'s' * (count > 1)}"
         trials = len(ours[1]) if ours else 0
         rows += [
             Row(
@@ -202,7 +217,7 @@ def a5(plan: Plan) -> list[Row]:
                 here.gain if here else None,
                 (here.interval[0] - here.blind, here.interval[1] - here.blind) if here else None,
                 Goal(0.03),
-                "vstem",
+                "vstem" if has_twin else "",
                 there.gain if there else None,
                 trials,
             ),
@@ -212,7 +227,7 @@ def a5(plan: Plan) -> list[Row]:
                 here.sure if here else None,
                 None,
                 Goal(0.01),
-                "vstem",
+                "vstem" if has_twin else "",
                 there.sure if there else None,
                 trials,
             ),

@@ -1,8 +1,10 @@
 """A5, response timing: is the neighbour that I hand a cell to the one who answers it, or does it hand it on?
 
 A spy that a circuit passes sends data down to the node from which the circuit came, and takes the time until something comes up
-again, without the two delays of its own link, which it knows.  The flow is the real one: production stems, virtual time,
-and an origin that wants to react at once.  What the spy sends is what a pivot would have sent through it.
+again, without the two delays of its own link, which it knows.  The flow is the real one: production stems and production
+clocks of own circuits in virtual time, and an origin that wants to react at once.  What the spy sends is what a pivot would
+have sent through it.  Three reactions are timed: any cell, a large one, and the end of the circuit; and with no reaction at
+all the spy looks at how the cells follow each other, for each relay leaves its mark on a flow or does not.
 
 Best guess from a histogram learnt on other nets, given the share of first sightings that are of the origin itself.
 """
@@ -12,15 +14,21 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from enum import Enum
+from itertools import pairwise
+from typing import Any, Final
 
-from anonymizer.cells import SMALL_BODY, Cell, Command
-from anonymizer.pacing import END_CHANCE
-from anonymizer.stem import Stem
-from anonymizer.wire import Ciphertext, Open, Phase, cell_of, parse
-from gnutella.testing.anonymity.neighbours import NAME, QUIET_S, spies_of
+from anonymizer.beat import FETCH_RATE, QUIET_RATE, Beat, is_large
+from anonymizer.cells import LARGE_BODY, SMALL_BODY, Cell, Command
+from anonymizer.credit import GRANT, cost_of
+from anonymizer.fields import Body
+from anonymizer.inner import Dummy, InnerBlock
+from anonymizer.pacing import END_CHANCE, VirtualStem
+from anonymizer.timers import Timer, Timers
+from anonymizer.wire import BLOCK_SIZES, BlockType, Ciphertext, CloseReason, Credit, Open, Phase, cell_of, parse
+from gnutella.testing.anonymity.neighbours import NAME, spies_of
 from gnutella.testing.anonymity.stats import Guess, guess, mean
-from gnutella.testing.anonymity.stem_net import Sighting, StemNet
+from gnutella.testing.anonymity.stem_net import Sighting, StemNet, StemNode
 
 #: A reaction that takes longer does not come.
 PATIENCE_S: Final = 60.0
@@ -28,25 +36,130 @@ PATIENCE_S: Final = 60.0
 PRIOR: Final = 1 - (1 - END_CHANCE) * 0.9
 BLIND: Final = max(PRIOR, 1 - PRIOR)
 NOISE: Final = bytes(SMALL_BODY)
+LARGE_NOISE: Final = bytes(LARGE_BODY)
+#: Seconds in which an opening has got to its pivot.
+WAY_S: Final = 20.0
+#: Seconds for which a clock has been going before anything is measured.
+WARM_S: Final = 5.0
+#: A cell that follows another so soon may have waited for it at a relay.
+TOGETHER_S: Final = 0.005
+
+
+class Reaction(Enum):
+    """What the spy waits for."""
+
+    CELL = "cell"
+    LARGE = "large"
+    END = "end"
+    NONE = "none"
+
+
+class Origins(Enum):
+    """What decides when an origin says something: its clock; or, in broken twins, a virtual stem, or nothing."""
+
+    CLOCK = "clock"
+    VIRTUAL_STEM = "vstem"
+    AT_ONCE = "at once"
 
 
 @dataclass(slots=True)
 class Timed:
-    """One circuit that a spy saw first: whether it came from its origin, and how long each reaction took."""
+    """One circuit that a spy saw first: whether it came from its origin, and how long each reaction took.
+
+    For `Reaction.NONE` they are the gaps between cells: 1 for each that is short, 0 for others.
+    """
 
     is_own: bool
     delays: list[float] = field(default_factory=list)
 
 
+class NetTimers(Timers):
+    """Timers of one node of the net."""
+
+    def __init__(self, net: StemNet, node: StemNode) -> None:
+        super().__init__()
+        self._net, self._node = net, node
+
+    def at(self, when: float, call: Callable[[float], None]) -> Timer:
+        timer = Timer(call)
+        self._net.clock.at(max(when, self._net.clock.now), self._fire, timer)
+        return timer
+
+    def _fire(self, timer: Timer) -> None:
+        timer.fire(self._net.clock.now)
+        self._net.wake(self._node)
+
+
+class Noise:
+    """Both ends of a cipher that enciphers nothing: the spies could not read it anyway."""
+
+    def cover(self) -> bytes:
+        return NOISE
+
+    def opened(self, data: bytes) -> Noise:
+        return self
+
+    def say(self, body: Body) -> bytes:
+        return LARGE_NOISE if is_large(body) else NOISE
+
+    def hear(self, data: bytes) -> Body:
+        return Dummy()
+
+
+class Origin:
+    """What an origin does with one circuit, whenever something comes down."""
+
+    def __init__(self, net: StemNet, node: StemNode, number: int, kind: Origins, reaction: Reaction) -> None:
+        self._net, self._node, self._number, self._reaction = net, node, number, reaction
+        self._virtual = VirtualStem(net.rng, node.stem.round_trips, False)
+        self._kind = kind
+        rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.NONE) else QUIET_RATE
+        self._timers = NetTimers(net, node)
+        self.beat: Beat | None = None
+        if kind is Origins.CLOCK:
+            opening: Any = Noise()
+            now = net.clock.now
+            self.beat = Beat(node.stem, net.rng, self._timers, number, opening, rate, lambda when: None, now)
+            self.beat.end = opening
+        node.on_heard = self._heard
+
+    def _heard(self, number: int, data: bytes, now: float) -> None:
+        if self.beat is not None:
+            if self._reaction is Reaction.END:
+                self.beat.rest(lambda when: None, now)
+            else:
+                self.beat.say(BLOCK if self._reaction is Reaction.LARGE else Dummy())
+            return
+        hold = self._virtual.hold(self._net.rng) if self._kind is Origins.VIRTUAL_STEM else 0.0
+        self._timers.at(now + hold, self._react)
+
+    def _react(self, now: float) -> None:
+        if self._reaction is Reaction.END:
+            self._node.stem.close(self._number, CloseReason.DONE, now)
+        else:
+            self._node.stem.say(self._number, LARGE_NOISE if self._reaction is Reaction.LARGE else NOISE, now)
+
+    def stop(self) -> None:
+        """The circuit is not looked at any more."""
+        self._node.on_heard = lambda number, data, now: None
+        if self.beat is not None:
+            self.beat.stop()
+
+
+BLOCK: Final = InnerBlock(BlockType.CHK, bytes(BLOCK_SIZES[BlockType.CHK]))
+
+
 class Prober:
     """The spies of a net: whoever sees a circuit first times the node from which it came."""
 
-    def __init__(self, net: StemNet, spy_share: float, seed: int) -> None:
+    def __init__(self, net: StemNet, spy_share: float, seed: int, reaction: Reaction, origins: Origins) -> None:
         self.net, self.rng = net, random.Random(f"timing {seed}")
+        self.reaction, self.origins = reaction, origins
         self.spies = frozenset(spies_of(net, spy_share, self.rng))
         self.honest = [node for node in net.nodes if node.number not in self.spies]
         self._first: dict[bytes, Sighting] = {}
         self._up: Callable[[Sighting], None] = lambda sighting: None
+        self._owed = 0
         net.watch = self._saw
 
     def _saw(self, sighting: Sighting) -> None:
@@ -61,39 +174,72 @@ class Prober:
         origin, pivot = self.rng.sample(self.honest, 2)
         seal = self.net.seal()
         number = origin.open(pivot, seal)
-        self.net.clock.run(self.net.clock.now + QUIET_S)
+        self.net.clock.run(self.net.clock.now + WAY_S)
         sighting = self._first.pop(seal[NAME], None)
         if number is None or sighting is None or _phase(sighting.cell) is not Phase.STEM:
             return None
         self.net.hold_back(sighting.to, sighting.came, sighting.cell.channel)
         timed = Timed(sighting.came == origin.number)
-
-        def react(number: int, data: bytes, now: float) -> None:
-            origin.stem.say(number, NOISE, now)
-
-        origin.on_heard = react
-        for _ in range(samples):
-            took = self._probe(sighting)
-            if took is not None:
-                timed.delays.append(took)
-        origin.on_heard = lambda number, data, now: None
+        end = Origin(self.net, origin, number, self.origins, self.reaction)
+        self._owed = 0
+        # The clock has been going for a while, at whatever distance.
+        self.net.clock.run(self.net.clock.now + WARM_S)
+        if self.reaction is Reaction.NONE:
+            timed.delays = self._gaps(sighting, samples)
+        else:
+            self._probes(sighting, samples, timed)
+        end.stop()
         return timed if len(timed.delays) == samples else None
 
-    def _probe(self, sighting: Sighting) -> float | None:
-        clock, begun, came = self.net.clock, self.net.clock.now, []
+    def _probes(self, sighting: Sighting, samples: int, timed: Timed) -> None:
+        for _ in range(samples):
+            took = self._probe(sighting)
+            if took is None:
+                return
+            timed.delays.append(took)
+
+    def _is_reaction(self, cell: Cell) -> bool:
+        if self.reaction is Reaction.END:
+            return cell.command is Command.CLOSE
+        return cell.command is Command.CELL and (self.reaction is not Reaction.LARGE or len(cell.body) == LARGE_BODY)
+
+    def _seen(self, sighting: Sighting, came: list[float]) -> Callable[[Sighting], None]:
+        """What is to be done with cells of the circuit of that sighting: those that count go into `came`."""
+        line = (sighting.came, sighting.to, sighting.cell.channel)
 
         def up(seen: Sighting) -> None:
-            line = (seen.came, seen.to, seen.cell.channel)
-            if seen.cell.command is Command.CELL and line == (sighting.came, sighting.to, sighting.cell.channel):
+            if line != (seen.came, seen.to, seen.cell.channel):
+                return
+            if self._is_reaction(seen.cell):
                 came.append(seen.when)
+            if seen.cell.command is Command.CELL:
+                # The spy's own stem is not told of the cell, so the spy gives the credit for it.
+                self._owed += cost_of(seen.cell)
+                if self._owed >= GRANT:
+                    self.net.inject(seen.to, seen.came, cell_of(Credit(self._owed), seen.cell.channel))
+                    self._owed = 0
 
-        self._up = up
+        return up
+
+    def _probe(self, sighting: Sighting) -> float | None:
+        came: list[float] = []
+        clock, begun = self.net.clock, self.net.clock.now
+        self._up = self._seen(sighting, came)
         self.net.inject(sighting.to, sighting.came, cell_of(Ciphertext(NOISE), sighting.cell.channel))
         while not came and clock.now < begun + PATIENCE_S and clock.step():
             pass
         self._up = lambda seen: None
         own_link = 2 * self.net.delays[frozenset((sighting.to, sighting.came))]
         return came[0] - begun - own_link if came else None
+
+    def _gaps(self, sighting: Sighting, samples: int) -> list[float]:
+        came: list[float] = []
+        clock, begun = self.net.clock, self.net.clock.now
+        self._up = self._seen(sighting, came)
+        while len(came) <= samples and clock.now < begun + PATIENCE_S + samples and clock.step():
+            pass
+        self._up = lambda seen: None
+        return [float(after - before < TOGETHER_S) for before, after in pairwise(came)]
 
 
 def _phase(cell: Cell) -> Phase | None:
@@ -102,11 +248,17 @@ def _phase(cell: Cell) -> Phase | None:
 
 
 def measure(
-    count: int, spy_share: float, circuits: int, samples: int, seed: int, kind: type[Stem] = Stem
+    count: int,
+    spy_share: float,
+    circuits: int,
+    samples: int,
+    seed: int,
+    reaction: Reaction = Reaction.CELL,
+    origins: Origins = Origins.CLOCK,
 ) -> list[Timed]:
     """So many circuits that a spy timed, in one net."""
-    net = StemNet(count, seed, kind, pivots_take=True)
-    prober, found = Prober(net, spy_share, seed), list[Timed]()
+    net = StemNet(count, seed, pivots_take=True)
+    prober, found = Prober(net, spy_share, seed, reaction, origins), list[Timed]()
     while len(found) < circuits:
         timed = prober.circuit(samples)
         if timed is not None:

@@ -50,13 +50,6 @@ class GuardForEach(Stem):
         return edges[self._chance.randrange(len(edges))] if edges else None
 
 
-class NoVirtualStem(Stem):
-    """`vstem`: the origin reacts as soon as it can."""
-
-    def _held(self, number: int, now: float) -> float:
-        return now
-
-
 class OneChannel(Stem):
     """`uid`: a circuit keeps the channel of its first link on all others, but for the bit that says who opened it."""
 
