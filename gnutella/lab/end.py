@@ -40,8 +40,8 @@ class End:
     talk: Talk | None = None
     #: An incomplete message at this side.
     partial: bytes = b""
-    #: GUID of the last ping that asked this side for pongs.
-    asked_by: bytes = b""
+    #: GUIDs of the last pings that asked this side for pongs; of those some may have come too fast to count.
+    asked_by: tuple[bytes, ...] = ()
     sent: int = 0
     arrived: int = 0
     #: Messages sent from here that reached a side that had closed.

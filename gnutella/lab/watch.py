@@ -8,7 +8,7 @@
     hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
     leaf-relays     a leaf passes on nobody's messages
     leaf-links      a leaf has links to ultrapeers only, and to a few of them
-    pong-astray     pongs answer a ping of that very link, that came now or asked last; pings are not passed on
+    pong-astray     pongs answer a ping of that very link, that came now or asked lately; pings are not passed on
     push-astray     a push goes to one link, once
     bounds          tables and queues stay within their bounds
     balance         messages sent = received + lost, by the nodes' own counters too
@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 #: Cells (node and query) that are remembered; the oldest queries are forgotten beyond it.  48 MiB at six bytes each.
 MAX_CELLS = 8_000_000
+#: Pings of a link before its newest whose pongs may still come: the newest may have come too fast to be answered.
+LAST_PINGS = 3
 #: Twice the size of a generation, as routing/seen.py bounds its tables.
 _BOUNDS = {
     "servents": 2 * SERVENT_GENERATION,
@@ -127,7 +129,7 @@ class Watch:
         else:
             self._others[kind, guid] = [(ttl, hops)]
             if kind == PING and ttl > 1:
-                end.asked_by = guid
+                end.asked_by = (*end.asked_by[-LAST_PINGS:], guid)
 
     def _pieces(self, end: End, data: bytes) -> None:
         self._chunk = data = end.partial + data
@@ -141,7 +143,7 @@ class Watch:
                 else:
                     self._others.setdefault((frame.kind, frame.guid), []).append((frame.ttl, frame.hops))
                     if frame.kind == PING and frame.ttl > 1:
-                        end.asked_by = frame.guid
+                        end.asked_by = (*end.asked_by[-LAST_PINGS:], frame.guid)
         except RemoteViolation as error:
             if not end.is_damaged:
                 raise InvariantBroken("unheard-of", self.time, end.peer.node.name, f"sent garbage: {error}") from None
@@ -342,11 +344,11 @@ class Watch:
             self._break("pong-astray", node, f"pong {guid.hex()} to links {list(links)}, which did not ask for it")
 
     def _is_asked(self, node: LabNode, link: LinkId, guid: bytes) -> bool:
-        """Whether a pong with that GUID may go over that link: its ping came just now, or is the last that asked for pongs."""
+        """Whether a pong with that GUID may go over that link: its ping came just now, or is one of the last that asked."""
         if link == node.hearing and (PING, guid) in self._others:
             return True
         end = node.ends.get(link)
-        return end is not None and end.asked_by == guid
+        return end is not None and guid in end.asked_by
 
     def _judge_push(self, node: LabNode, links: Sequence[LinkId], guid: bytes, ttl: int, hops: int) -> None:
         if len(links) != 1 or (node.number, guid) in self._pushes:
