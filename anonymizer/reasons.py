@@ -88,13 +88,9 @@ class Refusal(Enum):
     WINDOW_OVERRUN = "window_overrun", "circuit", "more cells of a circuit than its window takes"
     CREDIT_EXCESS = "credit_excess", "circuit", "credit for more cells of a circuit than were sent"
     NO_EDGE = "no_edge", "circuit", "a stem that comes by a link which is no stem edge"
-    OPEN_REPEATED = (
-        "open_repeated",
-        "circuit",
-        "an opening that came by its link before, and again after its stem was ended",
-    )
+    STEM_ENDED = "stem_ended", "cell", "a stem that ends early: its edge brings more than honest ones or circles may"
     POST_REPEATED = "post_repeated", "cell", "a post that came before"
-    POST_STRANDED = "post_stranded", "cell", "a post that cannot go on: no edge, nobody nearer, no hops left"
+    POST_STRANDED = "post_stranded", "cell", "a post that cannot go on: no edge, or nobody nearer"
     POSTS_FULL = "posts_full", "cell", "posts of one link beyond those that wait here"
     LINK_FULL = "link_full", "cell", "what a link is to be told, beyond what waits here for it"
     OWN_PIVOT = "own_pivot", "circuit", "a circuit to ourselves, which no part of the program may ask for"

@@ -1,8 +1,9 @@
-"""What came before: openings and posts that go round in a circle end their stem there, and posts are delivered once.
+"""Circles of edges, which end without anything that knows what went round in them; and posts, which are delivered once.
 
 Edges lead to edges by private draws, so a few of them may make a circle in which no coin ends the stem, and nothing in a cell
-counts.  What comes by the same link for the second time has gone round: its stem ends here.  Whoever sends the same seal twice
-by his own link learns no more than that he did.
+counts.  What goes round in one comes by the same edge again and again, faster than honest circuits do: when an edge has used up
+what it may have, stems that come by it end here, whichever they are.  A memory of seals would end circles sooner, and tell
+whoever sends a seal again whether it came this way before (docs/anonymity.md, A13).
 """
 
 from __future__ import annotations
@@ -10,32 +11,69 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-#: Seals that are remembered, and for how long at least (design section 3.17).
+from anonymizer.rates import Bucket
+from anonymizer.reasons import Refusal, Refusals
+
+#: Openings and posts that go on as stems, of each edge: a second, and at once.  A circle of n edges takes some n * 65 ms, so
+#: circles of up to 30 (15 for posts) use more; a coin in each of so many fails to end the stem one time in 5,000 (75).
+OPENS_A_SECOND: Final = 0.5
+OPENS_AT_ONCE: Final = 32
+POSTS_A_SECOND: Final = 1.0
+POSTS_AT_ONCE: Final = 64
+#: Posts that are remembered by their pivot, and for how long at least (design section 3.17).
 MAX_SEEN: Final = 65_536
 SEEN_S: Final = 600.0
 
 
-class Seen:
-    """How often seals came by which link, in two generations; when full, the older half goes."""
+class Rounds:
+    """How often stems may go on that come by an edge."""
+
+    __slots__ = ("_opens", "_posts", "_refusals")
+
+    def __init__(self, refusals: Refusals) -> None:
+        self._refusals = refusals
+        self._opens: dict[bytes, Bucket] = {}
+        self._posts: dict[bytes, Bucket] = {}
+
+    def goes_on(self, edge: bytes, is_post: bool, now: float) -> bool:
+        """Whether this one may; if not, its stem ends here."""
+        buckets = self._posts if is_post else self._opens
+        bucket = buckets.get(edge)
+        if bucket is None:
+            rate, burst = (POSTS_A_SECOND, POSTS_AT_ONCE) if is_post else (OPENS_A_SECOND, OPENS_AT_ONCE)
+            bucket = buckets[edge] = Bucket(rate, burst)
+        if bucket.take(now):
+            return True
+        self._refusals.count(Refusal.STEM_ENDED)
+        return False
+
+    def forget(self, edge: bytes) -> None:
+        """It is no edge any more."""
+        self._opens.pop(edge, None)
+        self._posts.pop(edge, None)
+
+
+class Delivered:
+    """Posts that came to this node as their pivot, in two generations; when full, the older half goes."""
 
     __slots__ = ("_limit", "_new", "_old", "_until")
 
     def __init__(self, limit: int = MAX_SEEN) -> None:
         self._limit = limit
-        self._new: dict[bytes, int] = {}
-        self._old: dict[bytes, int] = {}
+        self._new: set[bytes] = set()
+        self._old: set[bytes] = set()
         self._until = 0.0
 
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
-    def count(self, place: bytes, sealed: bytes, now: float) -> int:
-        """How often it came to `place` (a link; empty: this node as pivot) before."""
+    def add(self, sealed: bytes, now: float) -> bool:
+        """Whether it came before; from now on it did."""
         if now >= self._until or 2 * len(self._new) >= self._limit:
             is_past = now >= self._until + SEEN_S
-            self._old, self._new = {} if is_past else self._new, {}
+            self._old, self._new = set() if is_past else self._new, set()
             self._until = now + SEEN_S
-        key = hashlib.sha256(place + sealed).digest()[:16]
-        before = max(self._new.get(key, 0), self._old.get(key, 0))
-        self._new[key] = before + 1
-        return before
+        key = hashlib.sha256(sealed).digest()[:16]
+        was_here = key in self._new or key in self._old
+        self._new.add(key)
+        return was_here

@@ -23,7 +23,7 @@ from anonymizer.guards import Guards
 from anonymizer.outbox import NO_LIMIT, Other, Outbox
 from anonymizer.pacing import MAX_ROUND_TRIPS, Chance, Pace, VirtualStem
 from anonymizer.reasons import Refusal, Refusals, Violation
-from anonymizer.seen import Seen
+from anonymizer.seen import Delivered, Rounds
 from anonymizer.wire import (
     BRIDGE_BUDGET,
     AnyBody,
@@ -34,6 +34,7 @@ from anonymizer.wire import (
     Open,
     Phase,
     Post,
+    budget_of,
     cell_of,
     parse,
 )
@@ -79,7 +80,8 @@ class Stem:
         self._links: dict[NodeId, Link] = {}
         self._circuits = Circuits(chance)
         self._outbox = Outbox(self._gone)
-        self._seen = Seen()
+        self._rounds = Rounds(self.refusals)
+        self._delivered = Delivered()
         #: Numbers of circuits that begin or end here.
         self._here: set[int] = set()
         self._withheld: list[Way] = []
@@ -112,6 +114,7 @@ class Stem:
             for port in self._circuits.of_link(node):
                 self._end_both(port, CloseReason.NOROUTE, now)
         self._edges.drop(node, now)
+        self._rounds.forget(node)
 
     def has_room(self, is_initiated: bool) -> bool:
         """Whether another stem edge of that kind may be made."""
@@ -275,35 +278,30 @@ class Stem:
             if not self._arrived(number, body.sealed, node, now):
                 self.close(number, CloseReason.REFUSED, now)
             return
-        before = self._seen.count(node, body.sealed, now) if body.phase is Phase.STEM else 0
-        goes, phase, budget = self._onward(node, body, before)
+        goes, phase = self._onward(node, body, now)
         if goes is None:
-            reason = Refusal.OPEN_REPEATED if before > 1 else Refusal.NO_EDGE
             if phase is Phase.STEM:
-                self.refusals.count(reason)
+                self.refusals.count(Refusal.NO_EDGE)
             self._refuse(port, CloseReason.REFUSED if phase is Phase.STEM else CloseReason.NOROUTE, now)
-        elif phase is Phase.BRIDGE and budget == 0:
-            self._refuse(port, CloseReason.TTL, now)
-        elif not self._lay(port, goes, Open(phase, body.pivot_id, budget, body.sealed), is_slow, now):
+        elif not self._lay(port, goes, Open(phase, body.pivot_id, budget_of(phase), body.sealed), is_slow, now):
             self._refuse(port, CloseReason.OVERLOAD, now)
 
-    def _onward(self, came: NodeId, body: Open | Post, before: int) -> tuple[NodeId | None, Phase, int]:
-        """Where an opening or a post that came goes on, in which phase and with which budget.
+    def _onward(self, came: NodeId, body: Open | Post, now: float) -> tuple[NodeId | None, Phase]:
+        """Where an opening or a post that came goes on, and in which phase.
 
-        None with STEM: it may not come this way.  None with BRIDGE, or a budget of 0: it got stuck.  While all edges are
-        away that it could go on by, the stem ends here: for who sees that, it is one more coin, and the origin, who cannot
-        choose another way, is not cut off for the time that an edge is waited for.
+        None with STEM: it may not come this way.  None with BRIDGE: it got stuck.  While all edges are away that it could go
+        on by, the stem ends here: for who sees that, it is one more coin, and the origin, who cannot choose another way, is
+        not cut off for the time that an edge is waited for.  A bridge comes nearer to its pivot with each hop, so it ends,
+        though nothing on it counts.
         """
-        phase, budget = body.phase, body.budget
-        if phase is Phase.STEM:
-            if came not in self._edges or before > 1:
-                return None, phase, 0
-            if not before and not self._edges.ends_stem(came):
+        if body.phase is Phase.STEM:
+            if came not in self._edges:
+                return None, Phase.STEM
+            if not self._edges.ends_stem(came) and self._rounds.goes_on(came, isinstance(body, Post), now):
                 goes = self._edges.next(came)
                 if goes is not None:
-                    return goes, phase, 0
-            budget = BRIDGE_BUDGET + 1
-        return self._nearer(came, body.pivot_id), Phase.BRIDGE, budget - 1
+                    return goes, Phase.STEM
+        return self._nearer(came, body.pivot_id), Phase.BRIDGE
 
     def _nearer(self, came: NodeId | None, pivot_id: NodeId) -> NodeId | None:
         return nearer(self._links, self._location, came, pivot_id)
@@ -312,19 +310,16 @@ class Stem:
 
     def _relay_post(self, came: NodeId, body: Post, is_slow: bool, now: float) -> None:
         if body.pivot_id == self._own_id:
-            if self._seen.count(b"", body.sealed, now):
+            if self._delivered.add(body.sealed, now):
                 self.refusals.count(Refusal.POST_REPEATED)
             else:
                 self._posted(body.sealed, now)
             return
-        before = self._seen.count(came, body.sealed, now)
-        goes, phase, budget = self._onward(came, body, before)
-        if before > (body.phase is Phase.STEM):
-            self.refusals.count(Refusal.POST_REPEATED)
-        elif goes is None or (phase is Phase.BRIDGE and budget == 0):
+        goes, phase = self._onward(came, body, now)
+        if goes is None:
             self.refusals.count(Refusal.POST_STRANDED)
         else:
-            self._post(goes, came, Post(phase, body.pivot_id, budget, body.sealed), is_slow, now)
+            self._post(goes, came, Post(phase, body.pivot_id, budget_of(phase), body.sealed), is_slow, now)
 
     def _post(self, node: NodeId, came: NodeId | None, body: Post, is_slow: bool, now: float) -> bool:
         cell = cell_of(body, is_slow=is_slow)

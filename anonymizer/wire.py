@@ -3,7 +3,7 @@
 `parse(cell)` reads the body of a cell, `cell_of(body, ...)` makes the cell; bodies are canonical CBOR (anonymizer.fields) but
 for blocks and the ciphertext of circuits, which are raw.  Three rules of the layer can be seen here:
 
-    nothing counts on the stem   OPEN and POST have a budget of 0 while they are in phase STEM; whoever ends the stem sets it
+    nothing counts on the way    OPEN and POST have a budget of 0 in phase STEM and of BRIDGE_BUDGET beyond it, at each hop
     one place for the class      whether a circuit is slow is told by the flag of the cell and by nothing in the body
     no id outlives a stem hop    what a POST belongs to (its query) is inside its seal, where only the pivot reads it
 """
@@ -26,7 +26,8 @@ ROUTING: Final = Octets(32)
 SEALED_SIZE = 1_472
 #: A one-shot seal in a large cell, for what does not fit into a small one.
 LARGE_SEALED_SIZE = 33_728
-#: Hops that the stem's end allows for reaching the pivot greedily.
+#: What stands where a count of hops could be, in phase BRIDGE: the same at each hop, for a count would tell how far away the
+#: stem ended.  A bridge ends because each of its hops is nearer to the pivot than the last.
 BRIDGE_BUDGET = 8
 #: Hops of a key request; Freenet has 18, ours needs 12 since the links have Kleinberg's lengths.
 MAX_HTL = 12
@@ -186,9 +187,14 @@ class EdgeDrop(Body):
 # -- circuits ------------------------------------------------------------------------------------------------------------
 
 
+def budget_of(phase: Phase) -> int:
+    """What an OPEN or POST of that phase says: nothing that counts."""
+    return 0 if phase is Phase.STEM else BRIDGE_BUDGET
+
+
 def _check_budget(phase: Phase, budget: int) -> None:
-    if (budget == 0) is not (phase is Phase.STEM):
-        raise Violation(Refusal.BAD_BODY, "a budget on the stem, or none beyond it")
+    if budget != budget_of(phase):
+        raise Violation(Refusal.BAD_BODY, "a budget on the stem, or one that counts beyond it")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,16 +20,16 @@ NODES, SPIES = 100, 0.1
 @cache
 def findings(kind: type[Stem] = Stem) -> Findings:
     found = Findings()
-    for seed in range(4):
-        found.extend(one_by_one(NODES, SPIES, 240, seed, kind))
+    for seed in range(8):
+        found.extend(one_by_one(NODES, SPIES, 120, seed, kind))
     return found
 
 
 @cache
 def linked(kind: type[Stem] = Stem) -> Series:
     found = Series()
-    for seed in range(3):
-        found.extend(series(NODES, SPIES, 24, 8, seed, kind))
+    for seed in range(8):
+        found.extend(series(NODES, SPIES, 12, 8, seed, kind))
     return found
 
 

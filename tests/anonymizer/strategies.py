@@ -22,6 +22,7 @@ from anonymizer.wire import (
     Phase,
     Post,
     Store,
+    budget_of,
 )
 
 
@@ -75,7 +76,7 @@ _NODE_IDS = st.binary(min_size=32, max_size=32)
 @st.composite
 def circuits_heads(draw: st.DrawFn, kind: type[Open] | type[Post]) -> Open | Post:
     phase = draw(st.sampled_from(Phase))
-    budget = draw(st.integers(1, 8)) if phase is Phase.BRIDGE else 0
+    budget = budget_of(phase)
     size = draw(st.sampled_from((SEALED_SIZE, LARGE_SEALED_SIZE))) if kind is Post else SEALED_SIZE
     return kind(phase, draw(_NODE_IDS), budget, draw(sized(size, size)))
 

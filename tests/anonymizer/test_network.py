@@ -17,7 +17,7 @@ from anonymizer.errors import AnonymityError
 from anonymizer.files import Splitter
 from anonymizer.known import KnownNodes
 from anonymizer.uri import ChkUri
-from anonymizer.wire import BlockType, EdgeAnswer, Fetch, Open, Phase, cell_of, parse
+from anonymizer.wire import BRIDGE_BUDGET, BlockType, EdgeAnswer, Fetch, Open, Phase, cell_of, parse
 from gnutella.testing.relay_churn import Reader, Sessions, publish
 from gnutella.testing.relay_cores import CoreNet, CoreNode
 from gnutella.testing.relay_nodes import NOW
@@ -274,7 +274,7 @@ def test_a_circuit_that_passes_its_origin_again_is_relayed_as_any(net: CoreNet) 
         other = next(peer for peer in sorted(node.links) if not node.core.stem.is_edge(peer) and peer != own.pivot_id)
         reader.transfer.cancel(net.now)
         net.run(10)
-        for came, phase, budget in ((edge, Phase.STEM, 0), (other, Phase.BRIDGE, 5)):
+        for came, phase, budget in ((edge, Phase.STEM, 0), (other, Phase.BRIDGE, BRIDGE_BUDGET)):
             odd = int(node.core.stem._links[came].is_client)
             seals = (own.sealed, os.urandom(len(own.sealed)))
             one, two = (

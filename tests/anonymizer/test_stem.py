@@ -6,16 +6,32 @@ import random
 from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from anonymizer import circuits as circuits_module
 from anonymizer import stem as stem_module
 from anonymizer.cells import Cell, Command
 from anonymizer.circuits import AGE_S, IDLE_S, MORE_AGE_S
+from anonymizer.descr import location_of
 from anonymizer.fields import Body
+from anonymizer.greedy import Link, nearer
 from anonymizer.inner import Dummy, InnerSeek
 from anonymizer.reasons import Refusal, Violation
+from anonymizer.seen import OPENS_AT_ONCE
 from anonymizer.stem import Stem
-from anonymizer.wire import SEALED_SIZE, Ciphertext, Close, CloseReason, Credit, Open, Phase, cell_of, parse
+from anonymizer.wire import (
+    BRIDGE_BUDGET,
+    SEALED_SIZE,
+    Ciphertext,
+    Close,
+    CloseReason,
+    Credit,
+    Open,
+    Phase,
+    cell_of,
+    parse,
+)
 from gnutella.testing.relay_net import RelayNet, RelayNode
 
 WORDS = "purple elephant"
@@ -120,7 +136,7 @@ def judge(net: RelayNet, origin: RelayNode, pivot: RelayNode) -> None:
 def test_all_circuits_of_an_edge_take_one_edge_and_one_coin() -> None:
     for seed in range(20):
         made = relay(seed)
-        for number in range(200):
+        for number in range(OPENS_AT_ONCE):
             made.receive(C, opening(2 * number + 3), 0.0)
         opened = [(to, parse(cell)) for to, cell in sent(made)]
         went = {to for to, body in opened if isinstance(body, Open)}
@@ -192,13 +208,31 @@ def test_edges_are_two_of_each_kind() -> None:
     assert (to, parse(cell)) == (PIVOT, Close(CloseReason.REFUSED))
 
 
-def test_a_bridge_goes_to_the_pivot_and_ends_with_its_budget() -> None:
+def test_a_bridge_goes_to_the_pivot_and_says_nothing_of_how_far_it_has_come() -> None:
     made = relay()
     made.link_up(PIVOT, is_client=True)
-    made.receive(C, opening(3, Phase.BRIDGE, 8), 0.0)
-    made.receive(C, opening(5, Phase.BRIDGE, 1), 0.0)
+    made.receive(C, opening(3, Phase.BRIDGE, BRIDGE_BUDGET), 0.0)
     bodies = {to: parse(cell) for to, cell in sent(made)}
-    assert bodies == {PIVOT: Open(Phase.BRIDGE, PIVOT, 7, SEAL_3), C: Close(CloseReason.TTL)}
+    assert bodies == {PIVOT: Open(Phase.BRIDGE, PIVOT, BRIDGE_BUDGET, SEAL_3)}
+
+
+@given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 6))
+def test_a_bridge_ends_on_any_graph(seed: int, count: int, degree: int) -> None:
+    """Each hop is nearer to the pivot, so no node comes twice."""
+    chance = random.Random(seed)
+    ids = [chance.randbytes(32) for _ in range(count)]
+    links: dict[bytes, dict[bytes, Link]] = {node: {} for node in ids}
+    for node in ids:
+        for other in chance.sample(ids, min(degree, count)):
+            if other != node:
+                links[node][other] = links[other][node] = Link(True, location_of(other))
+                links[other][node] = Link(True, location_of(node))
+    node, pivot = chance.choice(ids), chance.choice(ids)
+    came, way = None, [node]
+    while node != pivot and (goes := nearer(links[node], location_of(node), came, pivot)) is not None:
+        came, node = node, goes
+        assert node not in way
+        way.append(node)
 
 
 def test_channels_of_the_wrong_side_or_in_use_break_the_protocol() -> None:

@@ -101,14 +101,13 @@ class Adversary:
     def bridge(self, edge: Edge, pivot: int) -> Seen | None:
         """What the spies see if the stem ends after that edge and nobody saw it before; None: nothing."""
         came, node = edge
-        budget = BRIDGE_BUDGET
-        while node != pivot and budget:
+        while node != pivot:
             goes = self._nearer(came, node, pivot)
             if goes is None:
                 return None
             if goes in self.spies:
-                return Phase.BRIDGE, node, goes, budget
-            came, node, budget = node, goes, budget - 1
+                return Phase.BRIDGE, node, goes, BRIDGE_BUDGET
+            came, node = node, goes
         return None
 
     # -- who it was ------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from anonymizer.route import Route
 from anonymizer.seal import Replays, Unsealer
 from anonymizer.stem import Stem
 from anonymizer.timers import Timers
-from anonymizer.wire import AnyBody, BlockType, CloseReason, Fetch, Phase, Post, cell_of
+from anonymizer.wire import BRIDGE_BUDGET, AnyBody, BlockType, CloseReason, Fetch, Phase, Post, cell_of
 from gnutella.testing.pivot_world import EDGE, Far, PivotWorld
 from gnutella.testing.route_net import HeldBlocks
 
@@ -81,9 +81,9 @@ def posts(count: int, seed: int, forgets: bool = False) -> Replayed:
     sealed = seal_post(node.id, node.keys.public[0][1:], rng.randbytes(16), rng.randbytes(200), world.now)
     for at in range(count + 1):
         when = world.now + SPREAD_S * at / count
-        stem.receive(rng.choice((EDGE, SPY)), cell_of(Post(Phase.BRIDGE, node.id, 3, sealed)), when)
+        stem.receive(rng.choice((EDGE, SPY)), cell_of(Post(Phase.BRIDGE, node.id, BRIDGE_BUDGET, sealed)), when)
         if forgets:
-            stem._seen = type(stem._seen)()
+            stem._delivered = type(stem._delivered)()
     return Replayed(count, delivered - 1)
 
 

@@ -11,7 +11,7 @@ from anonymizer.stem import Stem
 from gnutella.testing.anonymity import counters, neighbours, replay, timing, traceback, whole_nodes
 from gnutella.testing.anonymity.report import Goal, Row
 from gnutella.testing.anonymity.stats import Share, mean, share
-from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, OneChannel
+from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, OneChannel, RemembersSeals
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Plan:
     samples: int = 100
     replays: int = 100_000
     ours: bool = True
-    twins: Sequence[str] = ("hops", "coin", "guard", "stem", "vstem", "cache", "uid", "replay")
+    twins: Sequence[str] = ("hops", "coin", "guard", "stem", "vstem", "cache", "uid", "seals", "replay")
 
     def has(self, twin: str) -> bool:
         return twin in self.twins
@@ -365,9 +365,8 @@ def a13(plan: Plan) -> list[Row]:
                 answers.trials,
             )
         )
-        found = [traceback.oracle(plan.nodes, plan.circuits // 2, seed, plan.spies) for seed in plan.seeds[:8]]
-        alarms = Share(sum(one.alarms.hits for one in found), sum(one.alarms.trials for one in found))
-        controls = Share(sum(one.controls.hits for one in found), sum(one.controls.trials for one in found))
+        alarms, controls = _oracle(plan, Stem, 8)
+        broken = _oracle(plan, RemembersSeals, 2) if plan.has("seals") else None
         excess = alarms.value - controls.value
         interval = alarms.interval[0] - controls.value, alarms.interval[1] - controls.value
         rows.append(
@@ -377,12 +376,20 @@ def a13(plan: Plan) -> list[Row]:
                 excess,
                 interval,
                 Goal(0.01),
-                "",
-                None,
+                "seals" if broken else "",
+                broken[0].value - broken[1].value if broken else None,
                 alarms.trials,
             )
         )
     return rows
+
+
+def _oracle(plan: Plan, kind: type[Stem], nets: int) -> tuple[Share, Share]:
+    """Alarms and controls of some nets together."""
+    seeds = plan.seeds[:nets]
+    found = [traceback.oracle(plan.nodes, plan.circuits // 2, seed, plan.spies, kind) for seed in seeds]
+    alarms = Share(sum(one.alarms.hits for one in found), sum(one.alarms.trials for one in found))
+    return alarms, Share(sum(one.controls.hits for one in found), sum(one.controls.trials for one in found))
 
 
 ADVERSARIES: Final[dict[str, Callable[[Plan], list[Row]]]] = {
@@ -404,6 +411,7 @@ TWINS: Final = {
     "cache": ("A10",),
     "replay": ("A12",),
     "uid": ("A13",),
+    "seals": ("A13",),
 }
 
 

@@ -11,7 +11,7 @@ from anonymizer.circuits import NodeId, Port
 from anonymizer.edges import Edges
 from anonymizer.pacing import END_CHANCE
 from anonymizer.stem import Stem
-from anonymizer.wire import Open
+from anonymizer.wire import Open, Phase, Post
 
 
 class CountsHops(Stem):
@@ -61,3 +61,18 @@ class OneChannel(Stem):
             return False
         self.enqueue_from(port, body, now, is_slow=is_slow)
         return True
+
+
+class RemembersSeals(Stem):
+    """`seals`: a seal that comes by the same edge a second time ends its stem, as that of a circle would."""
+
+    def __init__(self, own_id: NodeId, chance: Any, **calls: Any) -> None:
+        super().__init__(own_id, chance, **calls)
+        self._passed: set[tuple[NodeId, bytes]] = set()
+
+    def _onward(self, came: NodeId, body: Open | Post, now: float) -> tuple[NodeId | None, Phase]:
+        before, name = len(self._passed), (came, body.sealed)
+        self._passed.add(name)
+        if len(self._passed) == before and body.phase is Phase.STEM:
+            return self._nearer(came, body.pivot_id), Phase.BRIDGE
+        return super()._onward(came, body, now)
