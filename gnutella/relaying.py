@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gnutella.node import Node
 
 _OFF = ("the relay layer is off, so nothing was sent", "start with --anonymous, or set anonymous.enabled")
-_MISSING = ("the relay layer is not installed, so nothing was sent", "pip install 'gnutella[anonymizer]'")
+_MISSING = ("the relay layer is not installed, so nothing was sent", "pip install 'gnutella-servent[anonymizer]'")
 
 
 def check_layer(settings: AnonymousSettings) -> Any:
