@@ -91,7 +91,10 @@ def test_without_the_relay_layer_the_demo_says_so_and_does_the_rest(tmp_path: Pa
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     demo = subprocess.run([sys.executable, "-c", hiding], env=environment, capture_output=True, text=True, timeout=60)
     assert (demo.returncode, demo.stderr) == (0, "")
-    assert " anonymous  left out, the relay layer is not installed: pip install 'gnutella-servent[anonymizer]'\n" in demo.stdout
+    assert (
+        " anonymous  left out, the relay layer is not installed: pip install 'gnutella-servent[anonymizer]'\n"
+        in demo.stdout
+    )
     assert " download " in demo.stdout and " seen by " not in demo.stdout
 
 
