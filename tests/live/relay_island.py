@@ -46,13 +46,13 @@ class RelayDaemon(Daemon):
         except (OSError, ValueError, LookupError):
             return False
 
-    def job(self, line: str, wait_s: float = 60.0) -> dict[str, Any]:
+    def job(self, line: str, wait_s: float = 300.0) -> dict[str, Any]:
         """What the job of `anonymous LINE` became."""
         said = self.ask(f"anonymous {line} {SMALL} --wait {wait_s:g}")
         rows = [json.loads(text[4:]) for text in said if text.startswith("250-")]
         return dict(rows[-1]) if rows else {"state": "refused", "error": said[-1]}
 
-    def get(self, uri: str, wait_s: float = 60.0) -> dict[str, Any]:
+    def get(self, uri: str, wait_s: float = 300.0) -> dict[str, Any]:
         return self.job(f"get {uri}", wait_s)
 
     def put(self, path: Path, more: str = "") -> dict[str, Any]:

@@ -1,0 +1,163 @@
+"""Whatever is done to daemons with the relay layer: noise on their links, kills, wrong keys, files that change.
+
+Nothing that they said is done is lost, and no line of any log tells of a fault, or of what was asked for.
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from anonymizer.uri import ChkUri, parse_uri
+from tests.live.daemon import PATIENCE_S
+from tests.live.relay_island import SMALL, Island, RelayDaemon, make_file
+
+pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
+
+COUNT = 5
+SIZE = 100_000
+#: The node that is killed.
+KILLED = 1
+
+
+class Used:
+    """An island, and what was used on it that no log may have."""
+
+    def __init__(self, island: Island, directory: Path) -> None:
+        self.island, self.directory = island, directory
+        self.secrets: list[bytes] = []
+
+    def __getitem__(self, number: int) -> RelayDaemon:
+        return self.island.nodes[number]
+
+    def file(self, name: str, size: int = SIZE, seed: int = 1) -> Path:
+        make_file(self.directory / name, size, seed)
+        return self.directory / name
+
+    def used(self, text: str) -> str:
+        """A key that is used."""
+        uri = parse_uri(text)
+        assert isinstance(uri, ChkUri)
+        for part in (uri.routing, uri.key):
+            self.secrets += [part, part.hex().encode(), repr(part)[2:-1].encode()]
+        self.secrets += text.removeprefix("arl:chk:").encode().split(b",")[:2]
+        return text
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
+    base = tmp_path_factory.mktemp("relay")
+    with Island(base, COUNT, environ={"GNUTELLA_LOG_LEVEL": "debug"}) as island:
+        used = Used(island, base)
+        yield used
+        assert island.faults() == []
+        logged = b"".join(node.log.read_bytes() for node in island.nodes)
+        assert used.secrets and [secret for secret in used.secrets if secret in logged] == []
+
+
+# -- noise -----------------------------------------------------------------------------------------------------------------
+
+
+def hello_of(protocol: str) -> bytes:
+    """The first flight of a TLS client that asks for that protocol."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols([protocol])
+    coming, going = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        context.wrap_bio(coming, going).do_handshake()
+    return going.read()
+
+
+def poke(address: tuple[str, int], data: bytes) -> None:
+    """Send and say no more; wait until the other side has closed."""
+    with socket.create_connection(address, PATIENCE_S) as line:
+        line.settimeout(PATIENCE_S)
+        try:
+            line.sendall(data)
+            line.shutdown(socket.SHUT_WR)
+            while line.recv(65536):
+                pass
+        except OSError as error:
+            # Closed before all was said.
+            assert not isinstance(error, TimeoutError)
+
+
+def test_broken_greetings_of_relay_links_are_closed_and_counted(used: Used) -> None:
+    rng, victim, hello = random.Random(3), used[2], hello_of("arl/1")
+    for cut in (1, 5, 6, 100, len(hello) - 1):
+        poke(victim.address, hello[:cut])
+        poke(victim.address, hello[:cut] + rng.randbytes(400))
+    for _ in range(40):
+        broken = bytearray(hello)
+        for _ in range(1 + rng.randrange(8)):
+            broken[rng.randrange(len(broken))] = rng.randrange(256)
+        poke(victim.address, bytes(broken))
+    poke(victim.address, hello + rng.randbytes(70_000))
+    assert victim.relay()["refused"]["tls_broken"] > 0
+    assert used.island.is_settled(victim)
+
+
+# -- the console -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "get arl:chk:",
+        "get arl:chk:AAAA,BBBB,1",
+        "get arl:own:AAAA",
+        "get arl:usk:" + "A" * 5000 + "/x/0",
+        "get 0",
+        "get 99999999999999999999999999",
+        "get ٣",
+        "cancel 99999999999999999999999999",
+        "cancel 0",
+        "put /proc/self/mem",
+        "put /",
+        "put /dev/zero --as nonsense",
+        "share /",
+        "share /etc/nothing",
+        "unshare ../../etc/passwd",
+        "search x --limit 99999999999999999999999999 --wait 0.1",
+        f"search {'a' * 3000} --wait 0.1",
+        "put x --level strong",
+    ],
+)
+def test_wrong_keys_and_huge_numbers_are_refused_with_a_reason(used: Used, line: str) -> None:
+    small = "" if line.startswith(("cancel", "unshare")) else SMALL
+    (*_, last) = used[0].ask(f"anonymous {line} {small}")
+    assert last[0] == "5" and "fault of ours" not in last and "internal" not in last.lower(), last
+
+
+# -- files that change --------------------------------------------------------------------------------------------------------
+
+
+def test_a_shared_file_that_changed_is_no_longer_served_and_never_shown_as_the_old_one(used: Used) -> None:
+    path = used.file("mutable tale.txt", seed=5)
+    row = used[0].job(f"share '{path}'")
+    uri = used.used(row["uri"])
+    path.write_bytes(random.Random(6).randbytes(SIZE))
+    got = used[3].get(uri)
+    assert (got["state"], got["path"]) == ("failed", "")
+    assert got["error"].split(":")[0] in {"DataNotFound", "ProviderGone", "PivotTimeout"}
+
+
+# -- kills -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_kill_loses_no_offer_that_was_acknowledged(used: Used) -> None:
+    node = used[KILLED]
+    row = node.job(f"share '{used.file('kept in the attic.txt', seed=10)}'")
+    used.used(row["uri"])
+    node.signal(signal.SIGKILL)
+    node.ended()
+    node.start()
+    (offer,) = node.rows("anonymous shares")
+    assert (offer["name"], offer["way"], offer["uri"]) == ("kept in the attic.txt", "anchored", row["uri"])
