@@ -30,7 +30,8 @@ from gnutella.units import Address, Guid
 
 #: Seconds for which a token holds at least: others keep hits for 2 to 3 minutes and send them over up to two more.
 TOKEN_LIFE_S = 180.0
-#: Claims in a generation; more announcements than this in TOKEN_LIFE_S exceed ALL_PER_S in any case.
+#: Claims in a generation.  A flood at ALL_PER_S fills one in 40 s: what was claimed before it holds for that long at least, and
+#: hits of most servents come within seconds.
 MAX_CLAIMS = 4096
 #: Records wanted of one announcement at most: what one servent has shall not crowd out all others (our own number).
 MAX_WANTED = 64

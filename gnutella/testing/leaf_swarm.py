@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import string
 from collections import Counter
@@ -31,6 +32,8 @@ LETTERS = 13
 #: many as of few.
 WORDS_A_LEAF, FLATTER = 30, 0.1
 WORDS_A_FILE = 4
+#: Leaves that are linked, or tell their tables, between two looks at what came for all.
+HEAR_EVERY = 50
 #: Different texts that `texts` holds.
 TEXTS = 2048
 _GUID = Guid(b"\x01" * 8 + b"\xff" + b"\x01" * 6 + b"\0")
@@ -69,13 +72,15 @@ class LeafSwarm:
         words = ["".join(rng.choices(string.ascii_lowercase, k=LETTERS)) for _ in range(WORDS_A_LEAF * count)]
         weights = [1 / (rank + FLATTER * count) for rank in range(len(words))]
         self.leaves: list[Leaf] = []
+        self.sockets: dict[int, Leaf] = {}
+        self.received = 0
         self.slots: Counter[int] = Counter()
         for number in range(count):
             kinds = [frozenset(rng.choices(words, weights, k=WORDS_A_FILE)) for _ in range(files)]
-            self.leaves.append(Leaf(_linked(host, port, number), kinds))
-        self.sockets = {leaf.socket.fileno(): leaf for leaf in self.leaves}
+            self.leaves.append(leaf := Leaf(_linked(host, port, number), kinds))
+            self.sockets[leaf.socket.fileno()] = leaf
+            self._hear(number)
         self.texts = [self._text(rng, words, weights) for _ in range(TEXTS if count else 0)]
-        self.received = 0
 
     def _text(self, rng: Random, words: list[str], weights: list[float]) -> bytes:
         """Two words: of a file that somebody has, every other time, else any."""
@@ -88,12 +93,22 @@ class LeafSwarm:
 
     def tell_tables(self) -> None:
         """Each leaf sends its routing table."""
-        for leaf in self.leaves:
+        for number, leaf in enumerate(self.leaves):
+            self._hear(number)
             hashes = qrp.hashes_of(" ".join(sorted(file)) + ".ogg" for file in leaf.files)
             bits = qrp.bits_for(len(hashes))
             self.slots[1 << bits] += 1
             table = qrp.full_table(qrp.table_of(hashes, bits))
             leaf.socket.sendall(b"".join(encode(_GUID, 1, 0, message) for message in table))
+
+    def _hear(self, number: int) -> None:
+        """Answer what came, once for HEAR_EVERY leaves: the servent closes links that are silent for a minute."""
+        if number % HEAR_EVERY == 0:
+            waiting = select.poll()
+            for fd in self.sockets:
+                waiting.register(fd, select.POLLIN)
+            for fd, _ in waiting.poll(0):
+                self.read(fd)
 
     def matching(self, text: bytes) -> list[Leaf]:
         """The leaves that have a file with all words of the text."""

@@ -16,7 +16,7 @@ from gnutella.protocol.query import MAX_FORWARDED_QUERY, make_query, oob_address
 from gnutella.protocol.vendor import OobAck, VendorMessage, body_of
 from gnutella.protocol.vendor_out import message_of
 from gnutella.reasons import DropReason
-from gnutella.routing.oob_claims import MAX_ACKS, MAX_CLAIMS, MAX_WANTED, NETWORK_BURST, TOKEN_LIFE_S
+from gnutella.routing.oob_claims import ALL_PER_S, MAX_ACKS, MAX_CLAIMS, MAX_WANTED, NETWORK_BURST, TOKEN_LIFE_S
 from gnutella.routing.oob_offers import (
     ACK_WAIT_S,
     HOST_BYTES_BURST,
@@ -253,6 +253,22 @@ def test_a_flood_of_announcements_is_bounded_and_never_amplified() -> None:
     assert asker.drops(DropReason.UDP_RATE) == 2000 - len(answered)
     assert len(asker.oob.claims) <= 2 * MAX_CLAIMS
     assert all(ack.wanted == MAX_WANTED for ack in acks(answered))
+
+
+def test_a_flood_of_announcements_does_not_push_out_what_was_claimed_while_its_hits_are_on_the_way() -> None:
+    net, asker, _, _ = line()
+    source = Address("85.0.0.1", 6346)
+    guid, token = announced(net, asker, source)
+    for second in range(30):  # from more networks than may be noted
+        for number in range(int(ALL_PER_S) + 20):
+            forged = Address(f"{11 + second}.{number}.1.1", 1024 + number)
+            net.inject(announce_bytes(guid), forged, asker.address)
+        net.run(1.0)
+    assert asker.drops(DropReason.UDP_BUSY) > 0
+    assert MAX_CLAIMS / 2 < len(asker.oob.claims) <= 2 * MAX_CLAIMS
+    net.inject(hit_bytes(guid, token), source, asker.address)
+    net.run(1.0)
+    assert len(asker.hits) == 1
 
 
 def test_a_repeated_announcement_is_acknowledged_alike_a_few_times() -> None:
