@@ -212,13 +212,14 @@ class Run:
         self.sums_by = dict.fromkeys(self.neighbours, 0)
         self.sum = 0
         idle_mib = self.process.rss_mib()
-        self.swarm = LeafSwarm(host, port, options.leaves, files=options.leaf_files)
-        self.swarm.tell_tables()
-        self.chunks = Chunks(self.chunk, self.swarm.texts if options.leaves else None)
         self._epoll = select.epoll()
         self._by_fd = {n.socket.fileno(): n for n in self.neighbours}
         for fd in self._by_fd:
             self._epoll.register(fd, select.EPOLLIN)
+        # Neighbours that answered nothing while thousands of leaves link would be taken for dead.
+        self.swarm = LeafSwarm(host, port, options.leaves, files=options.leaf_files, meanwhile=lambda: self.poll(0))
+        self.swarm.tell_tables()
+        self.chunks = Chunks(self.chunk, self.swarm.texts if options.leaves else None)
         for fd in self.swarm.sockets:
             self._epoll.register(fd, select.EPOLLIN)
         self.settle(1.0 + options.leaves / 200)

@@ -16,7 +16,7 @@ import select
 import socket
 import string
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -65,9 +65,19 @@ class Verdict:
 
 
 class LeafSwarm:
-    """See the module text."""
+    """See the module text.  `meanwhile` is called now and then while leaves link and tell their tables."""
 
-    def __init__(self, host: str, port: int, count: int, *, seed: int = 1, files: int = 10) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        count: int,
+        *,
+        seed: int = 1,
+        files: int = 10,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._meanwhile = meanwhile
         rng = Random(seed)
         words = ["".join(rng.choices(string.ascii_lowercase, k=LETTERS)) for _ in range(WORDS_A_LEAF * count)]
         weights = [1 / (rank + FLATTER * count) for rank in range(len(words))]
@@ -109,6 +119,7 @@ class LeafSwarm:
                 waiting.register(fd, select.POLLIN)
             for fd, _ in waiting.poll(0):
                 self.read(fd)
+            self._meanwhile()
 
     def matching(self, text: bytes) -> list[Leaf]:
         """The leaves that have a file with all words of the text."""

@@ -148,7 +148,8 @@ def test_a_guard_that_leaves_is_waited_for_and_then_the_second_carries_the_rest(
     late.start()
     assert late.errors == ["NoAnonymousRoute"] and late.refused_at_once == 1 and late.transfer is not None
     net.run(50)
-    assert not reader.is_over and not hops
+    assert not hops
+    assert not reader.is_over
     assert net.run_until(lambda: reader.is_over, 600, 2.0)
     assert reader.done is not None and set(hops) == {second}
 
@@ -262,7 +263,7 @@ def test_a_circuit_that_passes_its_origin_again_is_relayed_as_any(net: CoreNet) 
     """Pitfall 15: its own seal comes back to it, by a stem edge or beyond the stem, and goes where a stranger's would."""
     for node in net.nodes[8:16]:
         opened: list[Open] = []
-        node.watch = lambda to, cell, when, opened=opened: (  # type: ignore[misc]
+        node.watch = lambda to, cell, when, opened=opened: (
             opened.append(parse(cell)) if cell.command is Command.OPEN else None
         )
         reader = Reader(node, ChkUri(os.urandom(32), bytes(32)), 0)

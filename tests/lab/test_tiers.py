@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from gnutella.lab import report
-from gnutella.lab.tiers import POPULAR, RARE, WANTED_OWN, _sorts, compare_tiers, tiers
+from gnutella.lab.tiers import POPULAR, RARE, _sorts, compare_tiers, tiers
+from gnutella.superpeers.dynamic import WANTED_OWN
 
 
 @pytest.fixture(scope="module")
