@@ -246,7 +246,7 @@ def leaf_of(router: Router, number: int) -> tuple[LinkId, Guid]:
     return link, ping.guid
 
 
-def tells(router: Router, link: LinkId, guid: Guid) -> dict[int, list[Frame]]:
+def tells(router: Router, link: LinkId, guid: Guid) -> dict[LinkId, list[Frame]]:
     """Whom the first pong of a leaf is passed on to."""
     pong = Pong(Address(f"10.2.0.{link}", 6346), 1, 1)
     return sent_by(router.receive(link, encode(guid, 1, 0, pong), 0.5))
