@@ -36,8 +36,8 @@ ANCHOR_RATE: Final = 0.5
 FULL_RATE: Final = 16.0
 MANY_WAIT: Final = 16
 #: Mean time between two turns, and from the last need of a circuit to its end.  The way from a neighbour to the origin and
-#: back is some tenths of a second, and in so long a time nobody sees those (docs/anonymity.md, A5).
-TURN_MEAN_S: Final = 12.0
+#: back is some tenths of a second.  With turns every second a spy gains .09 over guessing, with two seconds .01 (A5).
+TURN_MEAN_S: Final = 2.0
 REST_MEAN_S: Final = 15.0
 #: Large cells that wait or are under way to the first relay; its window.
 MAX_LARGE: Final = WINDOW // LARGE_COST

@@ -27,7 +27,7 @@ from zope.interface import provider
 from gnutella.control.view import HitRef
 from gnutella.demo_files import LARGE_NAME, DemoFile, write_files
 from gnutella.demo_relay import NODES as RELAY_NODES
-from gnutella.demo_relay import fetch_anonymously, missing
+from gnutella.demo_relay import Inserted, fetch_anonymously, missing, put_anonymously
 from gnutella.demo_relay import settings as relay_settings
 from gnutella.demo_show import Show
 from gnutella.errors import UserError
@@ -167,12 +167,15 @@ class Demo:
         self._directory = directory
         self._count = count
         self._files: dict[str, list[DemoFile]] = {}
+        self._putting: Deferred[Inserted | Exception]
 
     async def play(self) -> None:
         """All of it; DemoFailed when something did not happen."""
         begun = self.reactor.seconds()
         self._files = write_files(self._directory, self.names)
         await self._start()
+        if not self._without:
+            self._putting = Deferred.fromCoroutine(self._put())
         await self._until(self._is_hashed, "the shared files are hashed")
         links = await self._link()
         await self._until(self._is_guided, "the leaves told their hubs what they have")
@@ -282,7 +285,17 @@ class Demo:
         if self._without:
             self.show.no_anonymous(self._without)
             return
-        await fetch_anonymously(self.all_nodes, "edge-2", "edge-1", self._directory, self._until, self.show)
+        put = await self._putting
+        if isinstance(put, Exception):
+            raise put
+        await fetch_anonymously(self.all_nodes, put, "edge-2", "edge-1", self._until, self.show)
+
+    async def _put(self) -> Inserted | Exception:
+        """While the other steps are shown; what went wrong is raised when it is waited for."""
+        try:
+            return await put_anonymously(self.all_nodes, "edge-2", self._directory, self._until)
+        except Exception as error:  # noqa: BLE001 - see above
+            return error
 
     async def _until(self, is_so: Callable[[], bool], what: str, patience_s: float = PATIENCE_S) -> None:
         deadline = self.reactor.seconds() + patience_s

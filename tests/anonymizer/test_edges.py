@@ -8,8 +8,7 @@ from anonymizer.edges import ABSENCE_S, MAX_ACCEPTED, MAX_INITIATED
 from anonymizer.guards import MAX_KEPT_S
 from anonymizer.reasons import Refusal
 from anonymizer.seen import OPENS_A_SECOND, OPENS_AT_ONCE
-from anonymizer.stem import BRIDGE_BUDGET
-from anonymizer.wire import Ciphertext, Close, CloseReason, Open, Phase, Post, cell_of
+from anonymizer.wire import BRIDGE_BUDGET, Ciphertext, Close, CloseReason, Open, Phase, Post, cell_of
 from gnutella.testing.lone_stem import OWN, PIVOT, SMALL, A, B, C, D, LoneStem, forwarding, seal
 
 E = bytes((6,)) * 32

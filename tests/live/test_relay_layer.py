@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from anonymizer import beat
 from anonymizer.service import DIRECTORY
 from gnutella.control.relay_view import Terms
 from gnutella.errors import UserError
@@ -26,12 +25,6 @@ pytestmark = pytest.mark.live
 COUNT = 5
 DATA = random.Random(1).randbytes(100_000)
 SMALL = Terms("relay", 2)
-
-
-@pytest.fixture(autouse=True)
-def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """These tests are of what happens, not of what can be seen of its times."""
-    monkeypatch.setattr(beat, "TURN_MEAN_S", 0.3)
 
 
 def with_layer(node: Node, **settings: Any) -> Node:
