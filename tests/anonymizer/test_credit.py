@@ -10,7 +10,7 @@ from anonymizer import stem as stem_module
 from anonymizer.cells import Command
 from anonymizer.credit import GRANT, LARGE_COST, WINDOW, Receiving, Sending
 from anonymizer.reasons import Refusal, Violation
-from anonymizer.wire import Ciphertext, Close, CloseReason, Credit, Open, Phase, cell_of, parse
+from anonymizer.wire import BRIDGE_BUDGET, Ciphertext, Close, CloseReason, Credit, Open, Phase, cell_of, parse
 from gnutella.testing.lone_stem import LARGE, OWN, PIVOT, SMALL, A, C, LoneStem, forwarding, seal
 
 
@@ -139,7 +139,7 @@ def test_a_close_ends_what_waits_for_a_window_without_a_gap_in_what_is_sent() ->
 
 def test_pivots_and_origins_give_credit_for_what_they_took() -> None:
     made = LoneStem()
-    made.receive(C, cell_of(Open(Phase.BRIDGE, OWN, 3, seal(1)), 3), 0.0)
+    made.receive(C, cell_of(Open(Phase.BRIDGE, OWN, BRIDGE_BUDGET, seal(1)), 3), 0.0)
     assert [came for _, came in made.arrivals] == [C]
     number = made.open(PIVOT, seal(2), 0.0)
     channel = next(cell.channel for to, cell in made.due(100.0) if to == A and cell.command is Command.OPEN)

@@ -61,7 +61,7 @@ def test_a_search_finds_what_is_shared_and_nobody_sees_who_asks_or_who_answers()
             node.seen.clear()
             node.posted.clear()
         _, found, ends = origin.search(f"ELEPHANT {number} txt")
-        net.run(100.0)
+        net.run(250.0)
         assert ends == [None]
         finds += [result.uri for result in found] == [offered.uri]
         check_who_knows_what(net, origin, provider, offered)

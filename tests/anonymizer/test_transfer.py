@@ -166,7 +166,8 @@ def test_lost_blocks_are_made_from_check_blocks_and_inserted_anew_afterwards() -
     net.run_until(lambda: not getting.is_healing)
     assert {routing: net.blocks[routing] for routing in lost} == kept and getting.healed == 4
     stored = [when for when, what, _ in net.log if what == "large"]
-    assert all(later - earlier > 0 for earlier, later in pairwise(stored)) and stored[-1] - stored[0] > 0.5
+    # One by one, as the clock of the circuit says: sixteen a second at most on the average.
+    assert all(later > earlier for earlier, later in pairwise(stored)) and stored[-1] - stored[0] > 0.1
     net.settle()
     assert not net.circuits and len(net.timers) == 0
 

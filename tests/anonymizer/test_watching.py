@@ -6,7 +6,19 @@ from itertools import pairwise
 
 from anonymizer.cells import LARGE_BODY, SMALL_BODY
 from anonymizer.watching import MAX_RECORDS, Observer, sights_of
-from anonymizer.wire import BLOCK_SIZES, SEALED_SIZE, AnyBody, Block, BlockType, Ciphertext, Fetch, Open, Phase, cell_of
+from anonymizer.wire import (
+    BLOCK_SIZES,
+    BRIDGE_BUDGET,
+    SEALED_SIZE,
+    AnyBody,
+    Block,
+    BlockType,
+    Ciphertext,
+    Fetch,
+    Open,
+    Phase,
+    cell_of,
+)
 
 NAMES = ("origin", "guard", "bridge", "pivot", "relay", "holder")
 KEYS = [bytes([number]) * 32 for number in (101, 102)]
@@ -31,7 +43,7 @@ class Net:
             body = Open(
                 Phase.STEM if is_stem else Phase.BRIDGE,
                 self.observers[pivot].id,
-                0 if is_stem else 3,
+                0 if is_stem else BRIDGE_BUDGET,
                 seal * SEALED_SIZE,
             )
             self.carry(sender, taker, body, 10 + hop)
