@@ -17,9 +17,9 @@ from anonymizer.reasons import Refusal, Refusals
 #: Openings and posts that go on as stems, of each edge: a second, and at once.  A circle of n edges takes some n * 65 ms, so
 #: circles of up to 30 (15 for posts) use more; a coin in each of so many fails to end the stem one time in 5,000 (75).
 OPENS_A_SECOND: Final = 0.5
-OPENS_AT_ONCE: Final = 32
+OPENS_AT_ONCE: Final = 8
 POSTS_A_SECOND: Final = 1.0
-POSTS_AT_ONCE: Final = 64
+POSTS_AT_ONCE: Final = 16
 #: Posts that are remembered by their pivot, and for how long at least (design section 3.17).
 MAX_SEEN: Final = 65_536
 SEEN_S: Final = 600.0
