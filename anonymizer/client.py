@@ -20,12 +20,12 @@ from anonymizer.channel import Channels, Picks
 from anonymizer.client_cache import ClientCache
 from anonymizer.decoys import Decoys
 from anonymizer.documents import Document, Documents
-from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, LevelRefused
+from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, ClockSkew, LevelRefused
 from anonymizer.inner import Attach
 from anonymizer.known import KnownNodes
 from anonymizer.meter import Meter, Metered, Reading
 from anonymizer.pacing import Chance
-from anonymizer.seal import NewKey
+from anonymizer.seal import WINDOW_MIN, NewKey
 from anonymizer.seams import Circuits
 from anonymizer.ssk import WriteKey
 from anonymizer.timers import Timers
@@ -37,6 +37,8 @@ from anonymizer.wire import CloseReason
 RELAY: Final = "relay"
 #: Fewer relay links than this are too few (design section 3.13).
 MIN_LINKS: Final = 3
+#: Beyond this, pivots refuse our seals (seal.WINDOW_MIN).
+MAX_SKEW_S: Final = 60.0 * WINDOW_MIN
 #: A guard is doubted if more of its circuits than this share, of at least so many, ended before a pivot answered (section 4.6).
 DOUBT_SHARE: Final = 0.3
 DOUBT_FROM: Final = 20
@@ -50,8 +52,8 @@ class Client:
     """One node as origin.
 
     `guard_network` says what KnownNodes.network_of says of the guard, None without one; `hold` draws a virtual stem's delay
-    (Stem.hold); `links` counts open relay links; `edge_age` is how long there has been the edge to the guard; `numbers` are the
-    rows that an earlier run kept of `documents`.
+    (Stem.hold); `links` counts open relay links; `edge_age` is how long there has been the edge to the guard; `clock_skew` says
+    by how many seconds the clocks of others are ahead of ours; `numbers` are the rows that an earlier run kept of `documents`.
     """
 
     def __init__(
@@ -68,10 +70,11 @@ class Client:
         hold: Callable[[], float] | None = None,
         links: Callable[[], int] = lambda: MIN_LINKS,
         edge_age: Callable[[float], float | None] = lambda now: None,
+        clock_skew: Callable[[], float | None] = lambda: None,
         numbers: dict[bytes, int] | None = None,
     ) -> None:
         self._known, self._cache, self._chance, self._timers = known, cache, chance, timers
-        self._links, self._edge_age = links, edge_age
+        self._links, self._edge_age, self._clock_skew = links, edge_age, clock_skew
         self.meter = Meter()
         metered = Metered(circuits, self.meter)
         self.channels = Channels(own_id, metered, known, chance, timers, new_key, guard_network, hold)
@@ -108,7 +111,7 @@ class Client:
         return len(self._known.eligible(now))
 
     def admit(self, level: str, accept_small_set: int | None, now: float) -> None:
-        """LevelRefused, or AnonymitySetTooSmall with what there is.
+        """LevelRefused, AnonymitySetTooSmall with what there is, or ClockSkew.
 
         `accept_small_set` is the smallest number of other nodes that the user accepts instead of MIN_SET; then one link is
         enough, if it leads to a guard.
@@ -120,6 +123,13 @@ class Client:
         is_accepted = accept_small_set is not None and nodes >= max(1, accept_small_set) and links > 0
         if not is_enough and not is_accepted:
             raise AnonymitySetTooSmall(nodes, links)
+        skew = self._clock_skew()
+        if skew is not None and abs(skew) >= MAX_SKEW_S:
+            side = "behind" if skew > 0 else "ahead of"
+            raise ClockSkew(
+                f"this clock is {abs(skew) / 60:.0f} minutes {side} those of the other nodes",
+                "set it: pivots refuse what seems to be older or younger than 5 minutes",
+            )
 
     def reading(self, pivots: Picks | int, now: float) -> Reading:
         """What goes with the result of a request that had these pivots: `Get.lanes.picks`, `Document.pivots`."""

@@ -173,6 +173,7 @@ class Core:
             hold=self.stem.hold,
             links=lambda: len(self.membership.links),
             edge_age=self.guard_age,
+            clock_skew=lambda: self.membership.clock_skew_s,
             numbers=numbers,
         )
         self.anchoring = Anchoring(self.client.channels, self.timers, new_key, read_block)

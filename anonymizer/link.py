@@ -170,7 +170,8 @@ class Link(TwistedProtocol):
         if len(descriptor) > MAX_HELLO_DESCRIPTOR:
             descriptor = b""
         proof = self.session.proof(self.session.role)
-        self.send([cell_of(Hello(VERSIONS, capabilities, descriptor, proof, MAX_CIRCUITS))])
+        minute = int(self._reactor.seconds() // 60)
+        self.send([cell_of(Hello(VERSIONS, capabilities, descriptor, proof, MAX_CIRCUITS, minute))])
 
     def _greeted(self, cell: Cell) -> None:
         hello = parse(cell)

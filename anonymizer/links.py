@@ -230,6 +230,7 @@ class RelayLinks:
         life = LIFE_S * (1 - LIFE_SPREAD + 2 * LIFE_SPREAD * self._chance.random())
         self._lives[link] = self._reactor.callLater(life, self.drop, node, ByeReason.REPLACED)
         self._core.link_up(node, now, is_client=link.is_client, host=link.host)
+        self._core.membership.clock_said(node, hello.minute, now)
         if hello.descriptor:
             self._received(link, cell_of(Descriptors((hello.descriptor,))), now)
         self._wake()

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from statistics import median
 from typing import Final
 
 from anonymizer.bans import BAN_S, Bans
@@ -54,6 +55,8 @@ MAX_RETRY_S: Final = 3_600.0
 MAX_FAILURES: Final = 4_096
 #: Nodes that somebody is told of whose link is refused.
 MAX_PARTING: Final = 8
+#: Fewer clocks than these say nothing about ours.
+MIN_CLOCKS: Final = 3
 #: Wishes are looked over this often, and when a link came or went.
 WISH_S: Final = 10.0
 TIDY_S: Final = 600.0
@@ -83,6 +86,8 @@ class _Link:
     missed: int = 0
     ping: Timer | None = None
     pad: Timer | None = None
+    #: By how many seconds its clock is ahead of ours, as its HELLO said; within a minute.
+    ahead_s: float | None = None
 
 
 class Membership:
@@ -197,6 +202,17 @@ class Membership:
     def links(self) -> dict[bytes, bool]:
         """Linked nodes, and whether they dialled us."""
         return {node: link.is_incoming for node, link in self._links.items()}
+
+    def clock_said(self, node: bytes, minute: int, now: float) -> None:
+        """What the clock of a linked node showed when it greeted us."""
+        if node in self._links:
+            self._links[node].ahead_s = 60.0 * (minute - now // 60)
+
+    @property
+    def clock_skew_s(self) -> float | None:
+        """By how much the clocks of others are ahead of ours, the median of at least MIN_CLOCKS; None: too few tell."""
+        told = sorted(link.ahead_s for link in self._links.values() if link.ahead_s is not None)
+        return median(told) if len(told) >= MIN_CLOCKS else None
 
     # -- cells -----------------------------------------------------------------------------------------------------------
 

@@ -41,6 +41,7 @@ def status_of(layer: RelayLayer) -> dict[str, Any]:
         "guard_doubtful": core.client.is_guard_doubtful,
         "own_share": None if reading.own_share is None else round(reading.own_share, 3),
         "cover": reading.warning.name if reading.warning else "good",
+        "clock_skew_s": core.membership.clock_skew_s,
         "circuits": core.stem.circuits,
         "relayed": core.forwarded,
         "traffic": layer.links.counts,

@@ -110,19 +110,25 @@ class Pad(Body):
 
 @dataclass(frozen=True, slots=True)
 class Hello(Body):
-    """The first cell of both sides.  `proof` is an HMAC under a key exported from TLS; `descriptor` may be empty."""
+    """The first cell of both sides.
+
+    `proof` is an HMAC under a key exported from TLS; `descriptor` may be empty; `minute` is the sender's clock, in minutes
+    since 1970, by which everybody can see whether it is his own that is wrong.
+    """
 
     versions: tuple[int, ...]
     capabilities: int
     descriptor: bytes
     proof: bytes
     circuits: int
+    minute: int
     KINDS: ClassVar[Kinds] = (
         Many(Number(1, 255), 1, 8),
         Number(0, 0xFFFF),
         Octets(0, MAX_HELLO_DESCRIPTOR),
         Octets(32),
         Number(1, MAX_CIRCUITS),
+        Number(0, 2**32 - 1),
     )
 
 

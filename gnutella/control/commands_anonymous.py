@@ -82,6 +82,11 @@ STATUS_COLUMNS = (
     Column("own_share", "number", meaning="own part of what goes up to others, last 10 minutes"),
     Column("cover", default="", meaning="good, or CoverPoor"),
     Column("guard_doubtful", "truth", default=False, meaning="many circuits ended before a pivot answered"),
+    Column(
+        "clock_skew_s",
+        "number",
+        meaning="seconds by which clocks of others are ahead, to the minute; null: too few tell",
+    ),
     Column("circuits", "number", default=0, meaning="circuits through, from and to this node"),
     Column("relayed", "size", default=0, meaning="bytes relayed for others since the start"),
     Column(

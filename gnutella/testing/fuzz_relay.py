@@ -88,7 +88,7 @@ def _seal(data: bytes) -> None:
 
 
 _BODIES: tuple[wire.AnyBody, ...] = (
-    wire.Hello((1,), 3, b"d" * 300, _ID, 256),
+    wire.Hello((1,), 3, b"d" * 300, _ID, 256, 29_700_000),
     wire.Descriptors((b"d" * 300, b"e" * 400)),
     wire.Open(wire.Phase.STEM, _ID, 0, bytes(wire.SEALED_SIZE)),
     wire.Post(wire.Phase.BRIDGE, _ID, 8, bytes(wire.SEALED_SIZE)),

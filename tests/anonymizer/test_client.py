@@ -15,7 +15,7 @@ from anonymizer.client import Client
 from anonymizer.client_cache import LIFETIME_S, ClientCache
 from anonymizer.decoys import DECOY_MEAN_S
 from anonymizer.documents import Document
-from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, LevelRefused
+from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, ClockSkew, LevelRefused
 from anonymizer.inner import FetchKeys
 from anonymizer.ssk import WriteKey
 from anonymizer.uri import ChkUri, SskUri, UskUri
@@ -27,7 +27,7 @@ FILE = random.Random(7).randbytes(3 * DATA_BYTES)
 KEY = WriteKey(b"s" * 32, b"r" * 32)
 
 
-def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3) -> Client:
+def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3, skew: float | None = None) -> Client:
     cache = ClientCache() if cache is None else cache
     client = Client(
         b"o" * 32,
@@ -40,6 +40,7 @@ def client_of(net: RelayPivots, cache: ClientCache | None = None, links: int = 3
         lambda: "guard",
         hold=lambda: 0.2,
         links=lambda: links,
+        clock_skew=lambda: skew,
         edge_age=lambda now: 3_600.0,
     )
     net.origin = client
@@ -71,6 +72,19 @@ def test_too_few_others_refuse_every_request_with_their_number(pivots: int, link
             with pytest.raises(LevelRefused):
                 request({"level": level, "accept_small_set": pivots})
     assert net.log == [] and net.posts == []
+
+
+@pytest.mark.parametrize(
+    ("skew", "says"), [(300.0, "5 minutes behind"), (-3_600.0, "60 minutes ahead"), (240.0, ""), (None, "")]
+)
+def test_a_clock_that_pivots_would_not_believe_is_told_before_anything_is_sent(skew: float | None, says: str) -> None:
+    net = RelayPivots(pivots=MIN_SET)
+    client = client_of(net, skew=skew)
+    if says:
+        with pytest.raises(ClockSkew, match=says):
+            client.admit("relay", None, net.now)
+    else:
+        client.admit("relay", None, net.now)
 
 
 def test_an_accepted_number_lets_a_request_go() -> None:

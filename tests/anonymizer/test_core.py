@@ -176,7 +176,7 @@ def test_small_sets_and_other_levels_are_refused_by_name() -> None:
 
 def test_a_second_hello_costs_the_link(net: CoreNet) -> None:
     node = net.nodes[0]
-    hello = Hello((1,), 0, b"", bytes(32), 1)
+    hello = Hello((1,), 0, b"", bytes(32), 1, 0)
     with pytest.raises(Violation) as caught:
         node.core.receive(next(iter(node.links)), cell_of(hello), net.now)
     assert caught.value.reason is Refusal.BAD_BODY

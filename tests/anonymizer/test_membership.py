@@ -336,3 +336,17 @@ def test_after_a_bye_that_node_is_left_alone_for_a_while() -> None:
     assert one.links == {} and one.membership.wanted() == []
     net.clock.run(60.0)
     assert one.membership.wanted() == []
+
+
+def test_the_median_of_three_clocks_tells_of_ours() -> None:
+    net = net_of(6)
+    net.clock.run(30.0)
+    membership, now = net.members[0].membership, NOW + net.clock.now
+    nodes = list(membership.links)
+    assert len(nodes) >= 3 and membership.clock_skew_s is None
+    for node, ahead in zip(nodes[:3], (10, 10, -900), strict=True):
+        membership.clock_said(node, int(now // 60) + ahead, now)
+    assert membership.clock_skew_s == 600.0
+    membership.clock_said(b"?" * 32, 0, now)
+    membership.link_down(nodes[0], now)
+    assert membership.clock_skew_s is None

@@ -201,7 +201,7 @@ def test_a_slow_handshake_and_a_hello_have_ten_seconds_together() -> None:
 
 
 def hello(session: Session, **changed: Any) -> Hello:
-    fields: dict[str, Any] = {"versions": (1,), "capabilities": 1, "descriptor": b"", "circuits": 256}
+    fields: dict[str, Any] = {"versions": (1,), "capabilities": 1, "descriptor": b"", "circuits": 256, "minute": 0}
     fields |= {"proof": session.proof(session.role)} | changed
     return Hello(**fields)
 

@@ -263,7 +263,7 @@ async def test_who_breaks_the_protocol_is_cut_off_and_banned(reactor: Any, what:
         await one.links.connect(two.address, two.id)
         await until(reactor, linked(one, two))
         link = one.links.nodes[two.id]
-        hello = cell_of(Hello((1,), 0, b"", bytes(32), 256))
+        hello = cell_of(Hello((1,), 0, b"", bytes(32), 256, 0))
         if what == "a bad cell":
             link.session.write(bytes(1_536))
             link.transport.write(link.session.take())
