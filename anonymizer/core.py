@@ -45,7 +45,7 @@ from anonymizer.stem import Stem
 from anonymizer.timers import Timers
 from anonymizer.walks import BYTES_PER_S
 from anonymizer.watching import Watch, WatchedRoute
-from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Fetch, Seek, Store, parse
+from anonymizer.wire import AnyBody, Block, ByeReason, CloseReason, Seek, Store, parse
 
 #: How often the guards are looked over, and while some are missing.
 GUARDS_S: Final = 30.0
@@ -227,9 +227,6 @@ class Core:
         if isinstance(body, Seek):
             self.flood.receive(node, body, now)
         elif isinstance(body, ROUTED):
-            if isinstance(body, Fetch):
-                # What others ask for is what decoys ask for.
-                self.client.decoys.note(body.type, body.routing)
             self.route.receive(node, body, now)
         elif isinstance(body, Talk):
             self.membership.receive(node, body, now)
