@@ -5,9 +5,6 @@ from __future__ import annotations
 import random
 
 import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 import cbor2
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 

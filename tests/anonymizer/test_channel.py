@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.channel import MAX_REOPENS, OLD_S, OPENED_FLOOR_S, Channel, Channels, Picks
 from anonymizer.errors import AnonymityError, NoAnonymousRoute, PivotTimeout
 from anonymizer.fields import Body

@@ -6,8 +6,6 @@ import random
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.documents import Document, Documents
 from anonymizer.errors import AnonymityError, DataNotFound, IntegrityFailure, NoAnonymousRoute, PivotTimeout
 from anonymizer.inner import FailReason, FetchKeys, StoreBlock

@@ -8,8 +8,6 @@ from itertools import pairwise
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.chk import DATA_BYTES
 from anonymizer.client import Client
 from anonymizer.client_cache import LIFETIME_S, ClientCache
@@ -188,10 +186,10 @@ def test_decoys_come_at_exponential_times_and_ask_for_nothing() -> None:
     assert 150 < len(times) < 250 and client.decoys.opened == len(times)
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert min(gaps) < DECOY_MEAN_S / 10 and max(gaps) > 2.5 * DECOY_MEAN_S
-    ends = [end for end in net.all_ends if end.dummies > 1]
-    assert len(ends) >= len(times) - 5
-    for end in ends:
-        assert all(isinstance(said, Dummy) for said in end.told)
+    assert len(net.all_ends) >= len(times) - 2  # the last ones may be on their way
+    assert all(end.told == [Dummy()] for end in net.all_ends)
+    lives = [end for end in net.all_ends if end.dummies > 1]  # the others were closed before their clock came to a turn
+    assert len(lives) > 0.9 * len(times)
     assert len(set(net.pivots_used)) == MIN_SET
     assert len(net.circuits) <= 3 and set(net.closed) == {CloseReason.DONE}
 

@@ -5,9 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st

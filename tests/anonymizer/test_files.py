@@ -7,9 +7,6 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.cells import LARGE_BODY, LARGE_SIZE, SMALL_BODY, SMALL_SIZE
 from anonymizer.errors import CoverPoor
 from anonymizer.meter import KNOWN_GRAPH, MAX_OWN_SHARE, WINDOW_MIN, Meter, Metered, effective_set, precision

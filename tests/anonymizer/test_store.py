@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.blocks import CHK, SSK, Outcome, distance, location
 from anonymizer.chk import DATA, Block, pad, seal
 from anonymizer.ssk import WriteKey

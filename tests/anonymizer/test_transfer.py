@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.chk import DATA_BYTES
 from anonymizer.client_cache import ClientCache
 from anonymizer.errors import (

@@ -5,10 +5,6 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

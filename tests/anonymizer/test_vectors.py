@@ -6,10 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-pytest.importorskip("cbor2", reason="needs the extra anonymizer")
-
 from anonymizer.blocks import CHK, location
 from anonymizer.chk import DATA, convergent_hash, pad, seal, unpad, unseal
 from anonymizer.fec import check_texts
