@@ -28,6 +28,12 @@ class DropReason(Enum):
     ROUTE_GONE = "route_gone", 0, 0, "the link that leads back is closed"
     UNREQUESTED_HIT = "unrequested_hit", 0, 0, "a hit for a query that nobody here asked"
     HIT_QUOTA = "hit_quota", 0, 0, "more hits came back for one query than are relayed"
+    SERVENT_BORROWED = (
+        "servent_borrowed",
+        0,
+        0,
+        "a hit of a leaf under the servent id of another link, or under another one than it had before",
+    )
     OWN_MESSAGE = "own_message", 0, 0, "a message of our own came back"
     LINK_BUSY = "link_busy", 0, 0, "the link pushes back and its queue was full; the lowest priority goes first"
     SENDER_BUSY = "sender_busy", 0, 0, "a query from a link that cannot take its hits"
@@ -167,7 +173,7 @@ class DropReason(Enum):
         400,
         "a push that is to make us, or a leaf of ours, call somebody else than the asker",
     )
-    PUSH_RATE = "push_rate", 0, 503, "one address asks for more pushes than we pass on"
+    PUSH_RATE = "push_rate", 0, 503, "one address, or all for one servent, ask for more pushes than we pass on"
     NOT_HERE = "not_here", 0, 404, "no such resource on this port"
     TREE_UNKNOWN = "tree_unknown", 0, 404, "no tiger tree of that file is known yet"
     RANGE = "range", 0, 416, "nothing of the requested range can be served"

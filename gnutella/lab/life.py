@@ -30,6 +30,7 @@ class Life:
         "came",
         "copies",
         "depths",
+        "driven",
         "found",
         "guid",
         "heads",
@@ -55,6 +56,8 @@ class Life:
         self.is_walk = False
         self.depths: dict[int, int] = {}
         self.arrivals: list[Arrival] = []
+        #: (node number, link) -> the TTL that whoever drives the query sent it with there.
+        self.driven: dict[tuple[int, int], int] = {}
         #: Results in them.
         self.found = 0
 

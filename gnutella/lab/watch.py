@@ -2,7 +2,8 @@
 
     ttl             no message outlives its TTL: each hop lowers it by one and raises hops by one
     handled-twice   no node handles a GUID a second time: answers and forwards follow its first arrival only, but that a probe
-                    (TTL 1) that comes again with more TTL is passed on once, to ultrapeers
+                    (TTL 1) that comes again with more TTL is passed on once, to ultrapeers; and that a leaf's query is driven
+                    on when that leaf tells what it keeps, to ultrapeers, to none of them again with no more TTL
     unheard-of      a node forwards and answers only what it received
     sent-back       a query never goes back over the link it came from
     hit-astray      hits travel back only: each over the one link its query first came from, as many as came in
@@ -56,7 +57,8 @@ _BOUNDS = {
     "pongs": MAX_PONGS,
     "traced": MAX_TRACED,
 }
-_NO_TARGETS: tuple[LinkId, ...] = ()
+#: A query status (BEAR/12v1) and, behind it, that no more is wanted.
+_STATUS, _STATUS_ENOUGH = b"BEAR\x0c\0\1\0", b"\xff\xff"
 
 
 class InvariantBroken(AssertionError):
@@ -246,14 +248,16 @@ class Watch:
         if life.origin == number:
             if hops or not 0 < ttl <= life.budget:
                 self._break("handled-twice", node, f"relays its own query {guid.hex()} with TTL {ttl}, hops {hops}")
+            self._drives(node, life, links, ttl)
             return
         if number >= len(life.heads) or not life.heads[number]:
             self._break("unheard-of", node, f"sends query {guid.hex()} that it never received")
             return
-        if self._is_again(node, links, guid) and not self._was_refused_before(node, life, guid):
+        if self._is_again(node, life, links, guid) and not self._was_refused_before(node, life, guid):
             self._break("handled-twice", node, f"forwards {guid.hex()} again")
         if guid in self._extended:
             life.heads[number] = self._extended[guid]
+        self._drives(node, life, links, ttl)
         was_ttl, was_hops = self._came_with(node, life)
         if hops != was_hops + 1 or ttl < 1 or (ttl >= was_ttl and not self._is_last_hop(node, links, was_ttl, ttl)):
             self._break(
@@ -271,13 +275,32 @@ class Watch:
         is_driven = node.settings.dynamic_queries and asker is not None and asker.is_leaf
         return node.largest_ttl + 1 if is_driven else head >> 8, head & 0xFF
 
-    def _is_again(self, node: LabNode, links: Sequence[LinkId], guid: bytes) -> bool:
-        """Whether a query goes out that did not just come, nor came back with more TTL than a probe and goes to ultrapeers."""
+    def _is_again(self, node: LabNode, life: Life, links: Sequence[LinkId], guid: bytes) -> bool:
+        """Whether a query goes out that did not just come, nor may be driven or passed on further to ultrapeers."""
         if guid in self._fresh or not self._has_arrived:
             return False
-        if node.settings.dynamic_queries and (VENDOR, guid) in self._others:
-            return False  # its leaf has told what it keeps, and it is driven on
-        return guid not in self._extended or any(node.ends[link].is_leaf for link in links)
+        is_further = guid in self._extended or self._is_told(node, life, guid)
+        return not is_further or any(node.ends[link].is_leaf for link in links)
+
+    def _is_told(self, node: LabNode, life: Life, guid: bytes) -> bool:
+        """Whether the leaf whose query it is has just told what it keeps, so that it is driven on; not that it is enough."""
+        asker = node.ends.get(LinkId(life.came[node.number]))
+        if (VENDOR, guid) not in self._others or asker is None or not asker.is_leaf or asker.id != node.hearing:
+            return False
+        said = [frame.payload for frame in frames(self._chunk) if frame.guid == guid and frame.kind == VENDOR]
+        return node.settings.dynamic_queries and any(
+            payload.startswith(_STATUS) and payload[len(_STATUS) :] != _STATUS_ENOUGH for payload in said
+        )
+
+    def _drives(self, node: LabNode, life: Life, links: Sequence[LinkId], ttl: int) -> None:
+        """A query of the node itself or of a leaf of its, sent step by step, goes to nobody again but with more TTL."""
+        asker = node.ends.get(LinkId(life.came[node.number]))
+        if life.origin != node.number and (asker is None or not asker.is_leaf):
+            return
+        for link in links:
+            if life.driven.get((node.number, link), 0) >= ttl:
+                self._break("handled-twice", node, f"asks link {link} again for {life.guid.hex()} with TTL {ttl}")
+            life.driven[node.number, link] = ttl
 
     def _was_refused_before(self, node: LabNode, life: Life, guid: bytes) -> bool:
         """Whether this may be the first copy that the node handles, because it refused one that came before: it was asked too

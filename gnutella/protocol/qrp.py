@@ -27,8 +27,9 @@ MIN_SIZE, MAX_SIZE = 8, 1 << 21
 MAX_CHUNK = 32 * 1024
 #: Chunks of one patch: their count is one byte.
 MAX_CHUNKS = 255
-#: Slots of a table of our own, as gtk-gnutella's: it doubles until at most one slot in SPARSE is used (digest 7.4).
-OWN_MIN_BITS, OWN_MAX_BITS = 14, 21
+#: Slots of a table of our own: it doubles until at most one slot in SPARSE is used, as gtk-gnutella's (digest 7.4), but ends
+#: at 1 Mi as Shareaza's, half of what is taken from others: there gtk-gnutella's leaves go on to 2 Mi (digest 7.5).
+OWN_MIN_BITS, OWN_MAX_BITS = 14, 20
 SPARSE = 100
 #: Our infinity and chunk size: LimeWire's (digest 7.5).
 INFINITY = 7
@@ -350,7 +351,8 @@ def patches(
 ) -> list[RoutePatch]:
     """The messages that turn table `old` into `new` (a byte 0 or 1 a slot), after a RESET with the same infinity.
 
-    `bits` 4 or 8 for everybody, 1 only for peers that announced it (digest 7.6).  `compress`: not on a deflated link.
+    `bits` 4 or 8 for everybody, 1 only for peers that announced it (digest 7.6), 2 with infinity 2 for those of our own kind.
+    `compress`: not on a deflated link.
     """
     array = _array(old, new, bits, infinity)
     compressor = NO_COMPRESSION
@@ -379,11 +381,15 @@ def _array(old: bytes, new: bytes, bits: int, infinity: int) -> bytes:
         digits = states.translate(b"0110" + bytes(252))
         return int(digits, 2).to_bytes(len(new) // 8, "big")
     step = infinity - 1
+    if step >= 1 << bits - 1:
+        raise ValueError(f"infinity {infinity} does not fit entries of {bits} bits")
     entries = states.translate(bytes((0, step, -step & (1 << bits) - 1, 0)) + bytes(252))
     if bits == 8:
         return entries
-    high, low = int.from_bytes(entries[0::2], "little"), int.from_bytes(entries[1::2], "little")
-    return (high << 4 | low).to_bytes(len(new) // 2, "little")
+    packed, a_byte = 0, 8 // bits
+    for at in range(a_byte):
+        packed = packed << bits | int.from_bytes(entries[at::a_byte], "little")
+    return packed.to_bytes(len(new) // a_byte, "little")
 
 
 def _bad(detail: str) -> RemoteViolation:

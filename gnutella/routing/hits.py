@@ -64,12 +64,15 @@ class Hits:
             return DropReason.NO_ROUTE
         if source == link.id:
             return DropReason.UNREQUESTED_HIT
-        # Learned even when the hit goes no further, but only for a query that was asked: nobody may fill the table at will.
-        paths.learn_servent(Guid(frame.data[frame.end - 16 : frame.end]), link.id, now)
+        if not self._learns(link, Guid(frame.data[frame.end - 16 : frame.end]), now):
+            return DropReason.SERVENT_BORROWED
         if source == OWN:
             return self._own(link, frame, now)
-        if board.is_leaf:
-            return DropReason.NO_ROUTE
+        return DropReason.NO_ROUTE if board.is_leaf else self._back(frame, source, now)
+
+    def _back(self, frame: Frame, source: LinkId, now: float) -> DropReason | None:
+        """Pass a hit on to where its query came from."""
+        paths, board = self._paths, self._board
         if source == BY_UDP:
             return self._by_udp(frame, now)
         if source == BY_PROXY:
@@ -90,6 +93,18 @@ class Hits:
         if frame.guid in board.trace:
             board.trace.step(frame.guid, now, "hit back to", target.id)
         return None
+
+    def _learns(self, link: Link, servent_id: Guid, now: float) -> bool:
+        """Note that this way leads to a servent; False when a leaf may not go by that id (Switchboard.may_show).
+
+        Noted even when the hit goes no further, but only for a query that was asked: nobody may fill the table at will.
+        """
+        if link.info.is_leaf and not self._board.may_show(link, servent_id):
+            return False
+        way = self._paths.servent(servent_id)
+        if link.shown_id is None or way is None or way not in self._board.links:
+            self._paths.learn_servent(servent_id, link.id, now)
+        return True
 
     def _own(self, link: Link, frame: Frame, now: float) -> DropReason | None:
         if frame.guid not in self._paths.searches:

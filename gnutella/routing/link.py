@@ -98,6 +98,8 @@ class Link:
     is_muted: bool = False
     #: The servent id by which it wants pushes to be passed on to it.
     proxied_id: Guid | None = None
+    #: A leaf whose handshake told no servent id: the one that its hits had.
+    shown_id: Guid | None = None
     #: Hops flow: it wants only queries of fewer hops than this; None: all of them.
     max_hops: int | None = None
     #: The latest version of hits by UDP that it does not want us to ask for in its stead (LIME/13).

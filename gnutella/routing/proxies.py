@@ -3,9 +3,9 @@
 A servent that nobody can connect to asks some ultrapeers, and names those that agree in its hits: a downloader asks them
 directly, which works where the way back through the overlay is gone.
 
-What a peer says of itself is held against its link.  It may ask for one servent id, which no other link has; and it is a
-proxy of ours only if it was asked, and only at the IP that its link leads to, so that nobody can make our hits name a third
-party.
+What a peer says of itself is held against its link.  It may ask for one servent id, which no other link has and, unless its
+handshake named it, whose hits came over no other link; and it is a proxy of ours only if it was asked, and only at the IP that
+its link leads to, so that nobody can make our hits name a third party.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from gnutella.reasons import DropReason
 from gnutella.routing.answers import Self
 from gnutella.routing.link import Link
 from gnutella.routing.reach import Reachability
+from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.signals import Signals
 from gnutella.routing.switchboard import Switchboard
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer
@@ -36,6 +37,7 @@ class PushProxies:
     def __init__(
         self,
         board: Switchboard,
+        paths: ReversePaths,
         signals: Signals,
         state: Self,
         reach: Reachability,
@@ -44,6 +46,7 @@ class PushProxies:
         allow_private: bool,
     ) -> None:
         self._board = board
+        self._paths = paths
         self._signals = signals
         self._state = state
         self._reach = reach
@@ -65,9 +68,12 @@ class PushProxies:
         board, own = self._board, self._address_for(link)
         if board.is_leaf or ":" in own.host:  # the acknowledgement has room for IPv4 alone
             return
-        taken = board.proxied.get(guid, link.id), board.neighbours.get(guid, link.id)
-        named = link.info.servent_id
-        if taken != (link.id, link.id) or guid == board.servent_id or not any(guid) or named not in (None, guid):
+        taken = {ids.get(guid, link.id) for ids in (board.proxied, board.neighbours, board.shown)}
+        named = link.info.servent_id or link.shown_id
+        way = self._paths.servent(guid)
+        if link.info.servent_id is None and way is not None and way in board.links:
+            taken.add(way)
+        if taken != {link.id} or guid == board.servent_id or not any(guid) or named not in (None, guid):
             board.drop(link, DropReason.PROXY_REFUSED, guid.hex())
             return
         if link.proxied_id is not None:

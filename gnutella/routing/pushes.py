@@ -1,7 +1,7 @@
 """Pushes: to the servent that they name, over the link its hits came from (digest 2.6, 4.5).
 
 By UDP they come from whoever wants a file: for us, or for a servent that chose us as its push proxy.  A source is soon forged,
-so such a push may name no other host than its source, and few are answered: each makes somebody dial.
+so such a push may name no other host than its source, and few are answered (push_limits.py).
 """
 
 from __future__ import annotations
@@ -14,20 +14,15 @@ from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import Link, wrong_ttl
+from gnutella.routing.push_limits import PushLimits
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.switchboard import BY_UDP, OWN, Switchboard
-from gnutella.routing.udp_limits import Buckets, network_key
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer
 
 #: Servent id, file index, address: a push is at least that long (digest 2.6).
 MIN_PUSH = 26
 #: Longest push that is passed on: the fixed part and the GGEP that gtk-gnutella reads (digest 2.1).
 MAX_PUSH = MIN_PUSH + 1536
-#: Pushes by UDP that are answered or passed on, from one network (udp_limits.network_key) and from all, a second and at once;
-#: networks that are noted in a generation.  Our own numbers: a file is asked for once, and each makes us dial.
-NETWORK_PER_S, NETWORK_BURST = 0.2, 8.0
-ALL_PER_S, ALL_BURST = 5.0, 40.0
-MAX_NETWORKS = 1024
 
 
 class Pushes:
@@ -37,8 +32,7 @@ class Pushes:
         self._board = board
         self._paths = paths
         self._allow_private = allow_private
-        self._networks = Buckets(MAX_NETWORKS, NETWORK_PER_S, NETWORK_BURST, now)
-        self._all = Buckets(1, ALL_PER_S, ALL_BURST, now)
+        self._limits = PushLimits(now)
 
     def receive(self, link: Link, frame: Frame, now: float) -> None:
         """One push of a link."""
@@ -66,8 +60,8 @@ class Pushes:
             return DropReason.BAD_PUSH
         if push.address.host != source.host:
             return DropReason.PUSH_FORGED
-        if not (self._networks.take(network_key(source), now) and self._all.take("", now)):
-            return DropReason.UDP_RATE
+        if (reason := self._limits.refusal(servent_id, source, now)) is not None:
+            return reason
         self._paths.pushes.put(guid, BY_UDP, now)
         if servent_id == self._board.servent_id:
             self._board.emit(PushReceived(push, BY_UDP))
@@ -76,7 +70,7 @@ class Pushes:
 
     def tick(self, now: float) -> None:
         """Forget rates that are over."""
-        self._networks.tick(now)
+        self._limits.tick(now)
 
     def send(self, push: Push, now: float) -> bool:
         """A push of our own; False when no open link leads to that servent."""

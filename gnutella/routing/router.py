@@ -102,7 +102,9 @@ class Router:
         self.reach = reach = Reachability(board, self._signals)
         self.heads = Heads(board, self._signals, self._answers.self, now)
         address_for, state = self._answers.address_for, self._answers.self
-        self._proxies = PushProxies(board, self._signals, state, reach, address_for, allow_private=allow_private)
+        self._proxies = PushProxies(
+            board, self._paths, self._signals, state, reach, address_for, allow_private=allow_private
+        )
         self._proxy = OobProxy(board, self._paths, self._answers, self._signals)
         self._dynamic = Dynamic(board, self._tables, self._paths, self._signals, self._proxy)
         self._kept = Kept(board, self._signals)

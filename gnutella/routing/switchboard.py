@@ -69,6 +69,8 @@ class Switchboard:
         self.is_leaf = is_leaf
         #: Servents that asked us to pass pushes on to them (routing.proxies).
         self.proxied: dict[Guid, LinkId] = {}
+        #: Servent ids that leaves went by in their hits.
+        self.shown: dict[Guid, LinkId] = {}
         #: Some leaf gets every query, so that those on their last hop still go somewhere.
         self.has_leaves = False
         #: Some link pushes back; some link does, or wants only queries of few hops.
@@ -99,9 +101,27 @@ class Switchboard:
             servent_id = link.info.servent_id
             if servent_id is not None and self.neighbours.get(servent_id) == link.id:
                 del self.neighbours[servent_id]
+            if link.shown_id is not None:
+                del self.shown[link.shown_id]
             for told in self.on_removed:
                 told(link)
             self.links_changed()
+
+    def may_show(self, leaf: Link, servent_id: Guid) -> bool:
+        """Whether a leaf may go by that id in its hits: it has one, which no other link has.  Notes it.
+
+        Nothing proves an id, and pushes follow it.  So a leaf can draw the pushes of one servent that is no neighbour of ours,
+        as any ultrapeer on their way can, but not of many, nor of a neighbour; nor, unless its handshake named the id, of one
+        whose hits came over another link that is open (hits.py, proxies.py).
+        """
+        known = leaf.info.servent_id or leaf.proxied_id or leaf.shown_id
+        if known is not None:
+            return known == servent_id
+        if any(servent_id in ids for ids in (self.neighbours, self.proxied, self.shown)):
+            return False
+        leaf.shown_id = servent_id
+        self.shown[servent_id] = leaf.id
+        return True
 
     def links_changed(self) -> None:
         """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""

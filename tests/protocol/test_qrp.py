@@ -98,11 +98,16 @@ def test_rule_of_gtk_gnutella_for_words_found(case: dict[str, Any]) -> None:
     assert qrp.is_led_here(case["words"], case["hits"]) is case["gtk_gnutella"]
 
 
-@given(route_tables(), st.sampled_from([1, 4, 8]), st.booleans(), st.sampled_from([2, 7]), st.integers(1, 600))
+@given(
+    route_tables(),
+    st.sampled_from([(1, 2), (1, 7), (2, 2), (4, 2), (4, 7), (8, 2), (8, 7)]),
+    st.booleans(),
+    st.integers(1, 600),
+)
 def test_what_is_sent_arrives(
-    tables: tuple[bytes, bytes], bits: int, compress: bool, infinity: int, chunk: int
+    tables: tuple[bytes, bytes], entries: tuple[int, int], compress: bool, chunk: int
 ) -> None:
-    first, second = tables
+    (first, second), (bits, infinity) = tables, entries
     table = RouteTable()
     for message in qrp.full_table(first, bits=bits, infinity=infinity, compress=compress, chunk=chunk):
         table.receive(decode_route_table(message.encode()))
@@ -114,6 +119,16 @@ def test_what_is_sent_arrives(
     assert changed is not None
     assert set(changed.present) == {at for at in range(len(first)) if second[at] > first[at]}
     assert set(changed.absent) == {at for at in range(len(first)) if second[at] < first[at]}
+
+
+def test_entries_that_have_no_room_for_infinity_are_not_sent() -> None:
+    with pytest.raises(ValueError, match="infinity 7 does not fit entries of 2 bits"):
+        qrp.patches(bytes(8), b"\1" * 8, bits=2, infinity=7)
+
+
+def test_entries_of_two_bits_are_written_highest_first() -> None:
+    (patch,) = qrp.patches(bytes((0, 0, 1, 1) * 2), bytes((0, 1, 0, 1) * 2), bits=2, infinity=2, compress=False)
+    assert patch == RoutePatch(1, 1, 0, 2, bytes((0b00_11_01_00,)) * 2)
 
 
 def test_entries_of_two_bits_are_read() -> None:
@@ -196,7 +211,18 @@ def test_a_table_grows_until_it_is_sparse() -> None:
     assert qrp.bits_for(0) == qrp.OWN_MIN_BITS
     assert qrp.bits_for((1 << 14) // qrp.SPARSE) == 14
     assert qrp.bits_for((1 << 14) // qrp.SPARSE + 1) == 15
-    assert qrp.bits_for(10**9) == qrp.OWN_MAX_BITS
+    assert qrp.bits_for((1 << 19) // qrp.SPARSE + 1) == 20
+    assert qrp.bits_for((1 << 20) // qrp.SPARSE + 1) == 20
+    assert qrp.bits_for(10**9) == qrp.OWN_MAX_BITS == 20
+
+
+@pytest.mark.parametrize("bits", [14, 20, 21])
+def test_tables_of_every_size_that_servents_send_are_taken(bits: int) -> None:
+    slots = qrp.words_table(["elephant"], bits)
+    table = RouteTable()
+    for message in qrp.full_table(slots):
+        table.receive(decode_route_table(message.encode()))
+    assert (table.bits, table.has("elephant"), len(table.present())) == (bits, True, 1)
 
 
 def test_a_shared_file_is_found_in_the_table_by_words_beginnings_and_urn() -> None:

@@ -10,7 +10,7 @@ from gnutella.protocol.vendor import PushProxyRequest
 from gnutella.protocol.vendor_out import message_of
 from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
-from gnutella.routing.pushes import ALL_BURST, NETWORK_BURST
+from gnutella.routing.push_limits import ALL_BURST, NETWORK_BURST, SERVENT_BURST, WIDE_BURST
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.testing.routers import (
     OWN_ADDRESS,
@@ -32,7 +32,7 @@ ASKER = Address("10.8.8.8", 6346)
 def push_bytes(
     servent_id: Guid = SERVENT, *, guid: int = 40, ttl: int = 5, hops: int = 1, to: Address = ASKER
 ) -> bytes:
-    return encode(guid_of(guid), ttl, hops, Push(servent_id, 3, to))
+    return encode(guid_of(guid), ttl, hops, Push.make(servent_id, 3, to))
 
 
 def knows_servent_behind_b() -> Router:
@@ -197,11 +197,128 @@ def test_what_nobody_answers_of_pushes_by_udp() -> None:
     assert make_router().datagram(parse_header(short), b"", ASKER, 2.0) is DropReason.NOT_OVER_UDP
 
 
-def test_pushes_by_udp_are_few_from_one_network_and_from_all() -> None:
+def proxied_leaf(router: Router, number: int) -> Guid:
+    """The servent id of a leaf that chose us as its push proxy."""
+    leaf, servent_id = LinkId(10 + number), guid_of(900 + number)
+    router.link_opened(leaf, LinkInfo(f"10.1.2.{number}", OWN_ADDRESS.host, is_leaf=True, vendor_messages=True), 0.0)
+    router.receive(leaf, encode(servent_id, 1, 0, message_of(PushProxyRequest())), 1.0)
+    return servent_id
+
+
+def flooded(router: Router, servent_ids: list[Guid], sources: list[str], first: int = 1000) -> list[object]:
+    """What became of one push for each servent of each source, in turn."""
+    asked = [(servent_id, source) for source in sources for servent_id in servent_ids]
+    return [
+        by_udp(router, servent_id, number=first + at, to=Address(source, 6346), source=Address(source, 6346))
+        for at, (servent_id, source) in enumerate(asked)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("servents", "sources", "taken", "reason"),
+    [
+        (1, ["11.1.1.1"] * 50, NETWORK_BURST, DropReason.UDP_RATE),
+        (1, ["10.1.1.1"] * 50, NETWORK_BURST, DropReason.UDP_RATE),
+        (1, ["2a02:8388:1::7"] * 50, NETWORK_BURST, DropReason.UDP_RATE),
+        (1, [f"11.1.{near}.1" for near in range(50)], WIDE_BURST, DropReason.NETWORK_FULL),
+        (1, [f"2a02:8388:{near + 1:x}::7" for near in range(50)], WIDE_BURST, DropReason.NETWORK_FULL),
+        (1, [f"11.{wide}.1.1" for wide in range(50)], SERVENT_BURST, DropReason.PUSH_RATE),
+        (3, [f"11.{wide}.1.1" for wide in range(50)], ALL_BURST, DropReason.UDP_BUSY),
+    ],
+)
+def test_pushes_by_udp_are_shared_out(servents: int, sources: list[str], taken: float, reason: DropReason) -> None:
     router = listening()
-    taken = [by_udp(router, OWN_SERVENT, number=100 + number) for number in range(50)]
-    assert taken.count(DropReason.UDP_RATE) == 50 - NETWORK_BURST
-    for number in range(100):
-        source = Address(f"11.{number}.0.1", 6346)
-        taken.append(by_udp(router, OWN_SERVENT, number=200 + number, to=source, source=source))
-    assert taken.count(DropReason.UDP_RATE) == 150 - ALL_BURST
+    outcomes = flooded(router, [proxied_leaf(router, number) for number in range(servents)], sources)
+    refused = {outcome for outcome in outcomes if not isinstance(outcome, list)}
+    assert sum(isinstance(outcome, list) for outcome in outcomes) == taken
+    assert reason in refused <= {reason, DropReason.PUSH_RATE}
+
+
+def test_a_flood_of_one_provider_leaves_others_their_pushes() -> None:
+    router = listening()
+    mine, other = proxied_leaf(router, 1), proxied_leaf(router, 2)
+    flooded(router, [mine, other, OWN_SERVENT], [f"11.1.{near}.{host}" for near in range(60) for host in (1, 2)])
+    for number, servent_id in enumerate((mine, other, OWN_SERVENT)):
+        source = Address(f"12.{number}.1.1", 6346)
+        assert isinstance(by_udp(router, servent_id, number=number, to=source, source=source), list)
+
+
+def test_a_flood_for_one_servent_leaves_others_their_pushes() -> None:
+    router = listening()
+    wanted, other = proxied_leaf(router, 1), proxied_leaf(router, 2)
+    flooded(router, [wanted], [f"11.{wide}.1.1" for wide in range(200)])
+    assert by_udp(router, wanted, number=1) is DropReason.PUSH_RATE
+    assert isinstance(by_udp(router, other, number=2), list)
+    assert isinstance(by_udp(router, OWN_SERVENT, number=3), list)
+
+
+# -- whose servent id it is --------------------------------------------------------------------------------------------
+
+
+def with_leaves(**info: Guid) -> Router:
+    """Neighbours A, B and C, of which A asked, and leaves 10 and 11; the handshake of 10 said `info`."""
+    router = make_router()
+    open_links(router, 3)
+    router.link_opened(LinkId(10), LinkInfo("10.1.2.1", OWN_ADDRESS.host, is_leaf=True, **info), 0.0)
+    router.link_opened(LinkId(11), LinkInfo("10.1.2.2", OWN_ADDRESS.host, is_leaf=True), 0.0)
+    router.receive(A, query_bytes(), 1.0)
+    return router
+
+
+def shows(router: Router, leaf: int, servent_id: Guid) -> int:
+    """How many hits of a leaf under that servent id reach the asker."""
+    sent = sent_by(router.receive(LinkId(leaf), hit_bytes(hops=0, servent_id=servent_id), 1.5))
+    return len(sent.get(A, []))
+
+
+def led_to(router: Router, servent_id: Guid, number: int = 40) -> set[LinkId]:
+    return set(sent_by(router.receive(A, push_bytes(servent_id, guid=number), 2.0)))
+
+
+def test_a_leaf_has_one_servent_id() -> None:
+    router = with_leaves()
+    assert shows(router, 10, SERVENT) == 1
+    assert [shows(router, 10, guid_of(600 + number)) for number in range(5)] == [0] * 5
+    assert router.counters.dropped() == {"servent_borrowed": 5}
+    assert led_to(router, SERVENT) == {LinkId(10)}
+    assert led_to(router, guid_of(601), 41) == set()
+
+
+def test_a_leaf_goes_by_the_servent_id_of_its_handshake() -> None:
+    router = with_leaves(servent_id=SERVENT)
+    assert (shows(router, 10, guid_of(600)), shows(router, 10, SERVENT)) == (0, 1)
+    assert router.counters.dropped() == {"servent_borrowed": 1}
+
+
+def test_a_leaf_cannot_take_the_servent_id_of_another_link() -> None:
+    router = with_leaves(servent_id=SERVENT)
+    proxied = proxied_leaf(router, 5)
+    assert (shows(router, 11, SERVENT), shows(router, 11, proxied), shows(router, 11, guid_of(700))) == (0, 0, 1)
+    assert router.counters.dropped() == {"servent_borrowed": 2}
+    assert (led_to(router, SERVENT), led_to(router, proxied, 41)) == ({LinkId(10)}, {LinkId(15)})
+    third = LinkId(12)
+    router.link_opened(third, LinkInfo("10.1.2.3", OWN_ADDRESS.host, is_leaf=True, vendor_messages=True), 2.0)
+    assert shows(router, 12, guid_of(700)) == 0, "another leaf went by it first"
+    router.receive(third, encode(guid_of(700), 1, 0, message_of(PushProxyRequest())), 3.0)
+    assert router.counters.dropped()["proxy_refused"] == 1
+    assert led_to(router, guid_of(700), 42) == {LinkId(11)}
+
+
+def test_pushes_for_a_servent_afar_are_not_drawn_by_a_leaf_that_goes_by_its_id() -> None:
+    router = with_leaves()
+    router.receive(B, hit_bytes(), 1.2)
+    assert shows(router, 10, SERVENT) == 1, "a leaf with two ultrapeers: its hit is good"
+    assert led_to(router, SERVENT) == {B}
+    router.receive(LinkId(10), encode(SERVENT, 1, 0, message_of(PushProxyRequest())), 3.0)
+    assert router.counters.dropped() == {"proxy_refused": 1}
+    router.link_closed(B, 4.0)
+    assert shows(router, 10, SERVENT) == 1
+    assert led_to(router, SERVENT, 41) == {LinkId(10)}, "the way there is gone"
+
+
+def test_the_servent_id_of_a_leaf_that_went_is_free_again() -> None:
+    router = with_leaves()
+    shows(router, 10, SERVENT)
+    router.link_closed(LinkId(10), 3.0)
+    assert shows(router, 11, SERVENT) == 1
+    assert led_to(router, SERVENT) == {LinkId(11)}
