@@ -59,6 +59,7 @@ class DiskBlocks:
         self._store = BlockStore(directory / "store", salt, Nearest(place), capacities[1])
         self._reading: dict[tuple[int, bytes], list[Callable[[tuple[bytes, ...]], None]]] = {}
         self._writing = 0
+        self._is_failing = False
         #: What became of what was asked: each outcome, and busy.
         self.counts: Counter[str] = Counter()
 
@@ -74,6 +75,12 @@ class DiskBlocks:
     def held(self) -> dict[str, int]:
         """Blocks on disk, by place."""
         return {"cache": len(self._cache), "store": len(self._store)}
+
+    @property
+    def failures(self) -> int:
+        """Blocks that the disk did not take, or gave back torn or not at all."""
+        lost = sum(store.counts[word] for store in (self._cache, self._store) for word in ("torn", "unreadable"))
+        return self.counts[Outcome.DISK.value] + lost
 
     def get(self, type: BlockType, routing: bytes, done: Callable[[tuple[bytes, ...]], None]) -> None:
         """See seams.Blocks."""
@@ -135,5 +142,15 @@ class DiskBlocks:
     def _kept(self, outcome: Outcome, done: Callable[[Outcome], None]) -> None:
         self._writing -= 1
         self.counts[outcome.value] += 1
+        self._tell(outcome)
         done(outcome)
         self._woken()
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Once when the disk begins to take nothing, and once when it takes blocks again."""
+        if outcome is Outcome.DISK and not self._is_failing:
+            self.log.error("the disk takes no blocks of the relay layer; others are asked to keep them")
+        elif outcome is Outcome.STORED and self._is_failing:
+            self.log.info("the disk takes blocks of the relay layer again")
+        if outcome in (Outcome.DISK, Outcome.STORED):
+            self._is_failing = outcome is Outcome.DISK

@@ -38,14 +38,25 @@ class Document:
 
 
 Done = Callable[[Document | AnonymityError, float], None]
+#: Keeps the numbers, and then goes on, with the error if that failed.
+Keep = Callable[[Callable[[AnonymityError | None, float], None], float], None]
+
+
+def _keep_at_once(then: Callable[[AnonymityError | None, float], None], now: float) -> None:
+    """There is no disk."""
+    then(None, now)
 
 
 class Documents:
-    """Of one node.  `rows` is what an earlier run kept of the numbers that it saw and wrote."""
+    """Of one node.  `rows` is what an earlier run kept of the numbers that it saw and wrote.
+
+    Nothing is signed, and nothing is shown, before `keep` has gone on: no crash makes a number go back.
+    """
 
     def __init__(self, channels: Channels, rows: dict[bytes, int] | None = None) -> None:
         self._channels = channels
         self._numbers = RollbackGuard(rows)
+        self.keep: Keep = _keep_at_once
 
     def rows(self) -> dict[bytes, int]:
         """For the disk: hashes of names, and the highest number of each.  They tell what was read, to who has the keys."""
@@ -56,12 +67,24 @@ class Documents:
     def read(self, uri: SskUri | UskUri | KskUri, done: Done, now: float, picks: Picks | None = None) -> None:
         """The newest that is found; for a keyword this takes 100 ms of work (see keyword_key)."""
         picks = Picks() if picks is None else picks
+        done = self._shown_by(done)
         if isinstance(uri, UskUri):
             _Search(self, uri, done, picks).start(now)
         elif isinstance(uri, KskUri):
             self._read(keyword_key(uri.keyword).read_key, KEYWORD_DOCUMENT, done, picks, now)
         else:
             self._read(uri.key, uri.name, done, picks, now)
+
+    def _shown_by(self, done: Done) -> Done:
+        """Shows what was found once its number is kept."""
+
+        def show(found: Document | AnonymityError, now: float) -> None:
+            if isinstance(found, AnonymityError):
+                done(found, now)
+            else:
+                self.keep(lambda error, when: done(error or found, when), now)
+
+        return show
 
     def _read(self, key: ReadKey, name: str, done: Done, picks: Picks, now: float) -> None:
         routing = key.routing(name)
@@ -125,7 +148,7 @@ class Documents:
                 return
             best = -1 if isinstance(found, AnonymityError) else found.number
             number = self._next(best, routing, b"written" + routing)
-            self._store(key, name, number, None, data, done, picks, when)
+            self._kept(done, lambda at: self._store(key, name, number, None, data, done, picks, at), when)
 
         self._read(key.read_key, name, answered, picks, now)
 
@@ -140,12 +163,17 @@ class Documents:
                 return
             best = -1 if isinstance(found, AnonymityError) or found.edition is None else found.edition
             edition = self._next(best, editions, b"written" + editions)
-            self._store(key, document_name(name, edition), 0, edition, data, done, picks, when)
+            document = document_name(name, edition)
+            self._kept(done, lambda at: self._store(key, document, 0, edition, data, done, picks, at), when)
 
-        self.read(UskUri(key.read_key, name, 0), answered, now, picks)
+        _Search(self, UskUri(key.read_key, name, 0), answered, picks).start(now)
+
+    def _kept(self, done: Done, sign: Callable[[float], None], now: float) -> None:
+        """Sign a number once it is kept."""
+        self.keep(lambda error, when: sign(when) if error is None else done(error, when), now)
 
     def _next(self, found: int, seen: bytes, written: bytes) -> int:
-        """A number that was never used; remembered before it is, so that it never is twice."""
+        """A number that was never used."""
         number = max(found, self._numbers.highest(seen), self._numbers.highest(written)) + 1
         self._numbers.accept(written, number)
         return number

@@ -78,6 +78,13 @@ class ClockSkew(AnonymityError):
     """Our clock differs from that of the others by more than descriptors and replays allow."""
 
 
+class StateNotKept(AnonymityError):
+    """The disk does not take what has to outlast a crash before anything may follow from it."""
+
+    def __init__(self, what: str, why: str) -> None:
+        super().__init__(f"{what} cannot be kept on disk: {why}", "free some space, and ask again", os.EX_CANTCREAT)
+
+
 class QuotaExceeded(AnonymityError):
     """More than this node, or a relay, takes at a time."""
 

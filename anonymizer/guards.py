@@ -49,6 +49,9 @@ class Guards:
         self._guards: list[Guard] = []
         #: Those that refused, until the list was filled from others.
         self._refused: set[NodeId] = set()
+        #: Whether one carries nothing until its owner has said that it is `kept`: another after a crash would see it all, too.
+        self.must_keep = False
+        self._kept: set[NodeId] = set()
 
     @property
     def ids(self) -> list[NodeId]:
@@ -93,9 +96,15 @@ class Guards:
         """What to keep on disk: node, until when, whether it ever was used; in their order."""
         return [(guard.node, guard.until, guard.is_used) for guard in self._guards]
 
+    def kept(self, rows: Iterable[tuple[bytes, float, bool]]) -> None:
+        """These rows are on disk."""
+        self._kept = {node for node, _, _ in rows}
+
     def restore(self, rows: Iterable[tuple[bytes, float, bool]], now: float) -> None:
         """What was kept on disk; a time beyond any that is drawn is cut, and all count as down from now on."""
         self._guards = []
+        rows = list(rows)
+        self.kept(rows)
         for node, until, is_used in rows:
             if len(self._guards) < MAX_GUARDS and node not in self and now < until:
                 self._add(Guard(node, min(until, now + MAX_KEPT_S), is_used, None), now)
@@ -134,7 +143,8 @@ class Guards:
             if guard.until <= now:
                 continue
             if not self._is_given_up(guard, now):
-                return guard.node if guard.down_since is None else None
+                is_kept = not self.must_keep or guard.node in self._kept
+                return guard.node if guard.down_since is None and is_kept else None
         return None
 
     def wanted(self, now: float) -> list[NodeId]:

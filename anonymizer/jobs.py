@@ -6,7 +6,6 @@ where this one was cut off; it gets its name when all of it was verified.  The d
 
 from __future__ import annotations
 
-import hashlib
 import mimetypes
 import os
 from abc import ABC, abstractmethod
@@ -23,11 +22,19 @@ from anonymizer.documents import Document
 from anonymizer.errors import AnonymityError, BadKey, DataNotFound
 from anonymizer.layer import Layer
 from anonymizer.meter import Reading
+from anonymizer.ownfiles import (
+    OpenFile,
+    name_partial,
+    open_partial,
+    unreadable,
+    unwritable,
+    write_at,
+    write_whole,
+)
 from anonymizer.ssk import KEYWORD_DOCUMENT, WriteKey, keyword_key
 from anonymizer.transfer import Get, Progress, Put
 from anonymizer.uri import ChkUri, KskUri, OwnUri, SskUri, UskUri, parse_uri
 from gnutella.errors import UserError
-from gnutella.sharing.paths import safe_target
 
 if TYPE_CHECKING:
     from gnutella.control.relay_view import Terms
@@ -37,7 +44,6 @@ MAX_UNWRITTEN: Final = 128
 LEAST_UNWRITTEN: Final = 32
 #: Seconds over which a speed is measured.
 SPEED_S: Final = 5.0
-_PARTIAL: Final = ".partial-"
 
 
 class Job(ABC):
@@ -136,13 +142,16 @@ class Job(ABC):
         self._stop(self._layer.now())
         error = failure.value
         if isinstance(error, OSError):
-            what = f"{Path(self.path or self.name).name}: {error.strerror}"
-            self._fail(UserError(what, "free some space, and ask for it again", os.EX_CANTCREAT))
+            self._fail(self._trouble(error))
         elif isinstance(error, UserError):
             self._fail(error)
         else:
             self.log.failure("a job of the relay layer broke", failure)
             self._fail(UserError("a fault of ours ended it", "the node's log tells more", os.EX_SOFTWARE))
+
+    @abstractmethod
+    def _trouble(self, error: OSError) -> UserError:
+        """What the person is told when the disk does not do what the job needs."""
 
     def read_now(self, picks: Any) -> None:
         """How it is done: level, pivots, and what they are worth."""
@@ -158,8 +167,7 @@ class FetchJob(Job):
         self._get: Get | None = None
         self._fd = -1
         self._partial = Path()
-        self._held_fd = -1
-        self._unwritten = 0
+        self._unwritten = self._end = 0
         self._is_fetched = False
 
     def start(self, uri: ChkUri | SskUri | UskUri | KskUri, terms: Terms) -> None:
@@ -189,7 +197,6 @@ class FetchJob(Job):
         if isinstance(found, AnonymityError):
             self._fail(found)
             return
-        self._layer.documents_changed()
         try:
             uri = parse_uri(found.data.decode("ascii"))
         except (BadKey, UnicodeDecodeError):
@@ -201,28 +208,15 @@ class FetchJob(Job):
 
     def _document(self, found: Document) -> None:
         """The document is all there is."""
-        target = self._layer.target(self.name)
-
-        def write() -> None:
-            fd = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            with open(fd, "wb") as file:
-                file.write(found.data)
-                os.fsync(fd)
-
         self.size = self.done_bytes = len(found.data)
-        self.path = target
-        self._layer.disk.run(write).addCallbacks(lambda _: self._over("done"), self._broke)
+        self._layer.disk.run(write_whole, self._layer.directory, self.name, found.data, self.number).addCallbacks(
+            self._kept, self._broke
+        )
 
     def _file(self, uri: ChkUri, now: float) -> None:
-        directory = self._layer.directory
-        name = hashlib.sha256(b"arl1-partial" + uri.routing).hexdigest()[:32]
-        self._partial = directory / f"{_PARTIAL}{name}-{self.number}"
+        layer = self._layer
         try:
-            old = next(directory.glob(f"{_PARTIAL}{name}-*"), None)
-            if old is not None and not self._layer.is_partial_in_use(old):
-                self._held_fd = os.open(old, os.O_RDONLY | os.O_CLOEXEC)
-                os.unlink(old)
-            self._fd = os.open(self._partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._partial, self._fd = open_partial(layer.directory, uri.routing, self.number, layer.partials_in_use())
         except OSError:
             self._broke(Failure())
             return
@@ -245,10 +239,11 @@ class FetchJob(Job):
         return self._partial
 
     def _held(self, number: int) -> bytes | None:
-        if self._held_fd < 0:
+        """What an earlier try left there, which is checked before it counts."""
+        if self._fd < 0:
             return None
         try:
-            return os.pread(self._held_fd, DATA_BYTES, number * DATA_BYTES) or None
+            return os.pread(self._fd, DATA_BYTES, number * DATA_BYTES) or None
         except OSError:
             return None
 
@@ -260,9 +255,10 @@ class FetchJob(Job):
 
     def _data(self, offset: int, data: bytes) -> None:
         self._unwritten += 1
+        self._end = offset + len(data)
         if self._unwritten >= MAX_UNWRITTEN and self._get is not None:
             self._get.pause()
-        self._layer.disk.run(_write, self._fd, data, offset).addCallbacks(self._written, self._broke)
+        self._layer.disk.run(write_at, self._fd, data, offset).addCallbacks(self._written, self._broke)
 
     def _written(self, _: None) -> None:
         self._unwritten -= 1
@@ -290,20 +286,16 @@ class FetchJob(Job):
         if not self._to and "." not in name and manifest is not None:
             name += mimetypes.guess_extension(manifest.mime) or ""
         fd, self._fd = self._fd, -1
-        self._layer.disk.run(self._rename, fd, name).addCallbacks(self._kept, self._broke)
-
-    def _rename(self, fd: int, name: str) -> str:
-        os.fsync(fd)
-        os.close(fd)
-        target = self._layer.target(name)
-        os.replace(self._partial, target)
-        return target
+        self._layer.disk.run(name_partial, self._partial, fd, self._end, self._layer.directory, name).addCallbacks(
+            self._kept, self._broke
+        )
 
     def _kept(self, target: str) -> None:
         self.path, self.name = target, Path(target).name
-        self.size = self.done_bytes
-        self._close()
         self._over("done")
+
+    def _trouble(self, error: OSError) -> UserError:
+        return unwritable(self.name, error)
 
     def _stop(self, now: float) -> None:
         if self._get is not None:
@@ -311,9 +303,6 @@ class FetchJob(Job):
         self._close()
 
     def _close(self) -> None:
-        if self._held_fd >= 0:
-            os.close(self._held_fd)
-            self._held_fd = -1
         if self._fd >= 0:
             # After what is still to be written.
             fd, self._fd = self._fd, -1
@@ -329,7 +318,7 @@ class PutJob(Job):
         super().__init__(layer, number, path.name)
         self._path, self._owner, self._name = path, owner, document
         self._put: Put | None = None
-        self._file: Any = None
+        self._file: OpenFile
 
     def start(self, terms: Terms, *, convergent: bool, is_listed: bool) -> None:
         """Begin; AnonymityError where the conditions are not met, UserError if the file cannot be read."""
@@ -337,12 +326,10 @@ class PutJob(Job):
         client.admit(terms.level, terms.accept_small_set or None, now)
         self._is_listed = is_listed
         try:
-            self._file = self._path.open("rb")
-            self.size = os.fstat(self._file.fileno()).st_size
+            self._file = OpenFile(self._path)
         except OSError as error:
-            what = f"{self._path} cannot be read: {error.strerror}"
-            code = os.EX_NOPERM if isinstance(error, PermissionError) else os.EX_USAGE
-            raise UserError(what, "name a file that you may read", code) from None
+            raise unreadable(self._path, error) from None
+        self.size = self._file.size
         if convergent:
             self._layer.disk.run(self._hash).addCallbacks(self._insert, self._broke)
         else:
@@ -352,7 +339,7 @@ class PutJob(Job):
         digest = convergent_hash()
         while data := self._file.read(1 << 20):
             digest.update(data)
-        self._file.seek(0)
+        self._file.again()
         return digest.digest()
 
     def _insert(self, key: bytes) -> None:
@@ -389,14 +376,23 @@ class PutJob(Job):
         self._progress(min(self.size, round(share * self.size)), None, self._layer.now())
 
     def _finished(self, error: AnonymityError | None, now: float) -> None:
-        self._file.close()
+        self._close()
         put = self._put
         if error is not None or put is None or put.uri is None:
             self._fail(error or DataNotFound("it was not stored"))
             return
         self.uri, self.done_bytes = str(put.uri), self.size
         if self._is_listed:
-            self._layer.list_inserted(self._path.name, self.size, put.uri)
+            # It can be fetched, whether or not this node remembers to offer it.
+            listing = self._layer.list_inserted(self._path.name, self.size, put.uri)
+            listing.addBoth(lambda _: self._announce(self._layer.now()))
+        else:
+            self._announce(now)
+
+    def _announce(self, now: float) -> None:
+        """The file is stored."""
+        if self.is_over:
+            return
         if self._owner is None:
             self._over("done")
             return
@@ -415,7 +411,8 @@ class PutJob(Job):
             self._layer.wake()
 
     def _announced(self, found: Document | AnonymityError, now: float) -> None:
-        self._layer.documents_changed()
+        if self.is_over:
+            return
         if isinstance(found, AnonymityError):
             self._fail(found)
             return
@@ -428,7 +425,14 @@ class PutJob(Job):
     def _stop(self, now: float) -> None:
         if self._put is not None:
             self._put.cancel(now)
+        self._close()
+
+    def _close(self) -> None:
+        # In its turn: the thread may be reading.
         self._layer.disk.run(self._file.close).addErrback(lambda _: None)
+
+    def _trouble(self, error: OSError) -> UserError:
+        return unreadable(self._path, error)
 
 
 class ShareJob(Job):
@@ -454,19 +458,10 @@ class ShareJob(Job):
     def _stop(self, now: float) -> None:
         """Reading ends by itself."""
 
+    def _trouble(self, error: OSError) -> UserError:
+        return unreadable(self._path, error)
+
 
 def mime_of(name: str) -> str:
     """By the ending; the same on every machine, for it is told."""
     return mimetypes.MimeTypes().guess_type(name)[0] or "application/octet-stream"
-
-
-def target_in(directory: Path, name: str) -> str:
-    """Where a finished file of that name goes."""
-    return safe_target(str(directory), name)
-
-
-def _write(fd: int, data: bytes, offset: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(fd, view, offset)
-        view, offset = view[count:], offset + count

@@ -49,23 +49,17 @@ class Layer(Protocol):
     def facts(self) -> Facts:
         """What this node stores, relays and reveals."""
 
-    def target(self, name: str) -> str:
-        """Where a finished file of that name goes."""
+    def partials_in_use(self) -> set[Path]:
+        """Where jobs that go on write."""
 
-    def is_partial_in_use(self, path: Path) -> bool:
-        """Whether a job that goes on writes there."""
-
-    def documents_changed(self) -> None:
-        """Editions were seen, or written: keep that."""
-
-    def list_inserted(self, name: str, size: int, uri: ChkUri) -> None:
-        """Answer anonymous searches with a file that was inserted."""
+    def list_inserted(self, name: str, size: int, uri: ChkUri) -> Deferred[None]:
+        """Answer anonymous searches with a file that was inserted; fires when that outlasts a crash."""
 
     def serve(self, path: Path, is_wanted: Callable[[], bool]) -> Deferred[ServedFile]:
-        """Read a file and offer it by anchors."""
+        """Read a file and offer it by anchors; fires when that outlasts a crash."""
 
-    def unshare(self, share: AnonymousShare) -> None:
-        """Offer it no more."""
+    def unshare(self, share: AnonymousShare) -> Deferred[None]:
+        """Offer it no more; fires when that outlasts a crash."""
 
     def warning(self, share: AnonymousShare) -> str:
         """What gives an offered file away all the same."""

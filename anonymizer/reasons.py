@@ -139,6 +139,10 @@ class Refusal(Enum):
     GATEWAY_QUOTA = "gateway_quota", "cell", "a query of the plain overlay beyond those of an hour"
     GATEWAY_HIT = "gateway_hit", "cell", "a hit of the plain overlay that cannot be told"
 
+    # -- this node's own disk ------------------------------------------------------------------------------------------
+    DISK_BLOCK = "disk_block", "cell", "a block that the disk did not take, or gave back torn or not at all"
+    DISK_STATE = "disk_state", "cell", "keys, guards, editions or shares that state.db did not take"
+
     costs: Cost
     meaning: str
 

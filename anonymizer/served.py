@@ -8,7 +8,6 @@ Blocking: run `index_file` and `Served.read` in a worker thread.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Final
 
 from anonymizer.chk import DATA, DATA_BYTES, pad, seal
 from anonymizer.files import Splitter
+from anonymizer.ownfiles import OpenFile, read_at, unreadable
 from anonymizer.uri import ChkUri
 from gnutella.errors import UserError
 
@@ -42,20 +42,20 @@ def index_file(path: Path, key: bytes, mime: str, is_wanted: Callable[[], bool] 
     splitter = Splitter(key, redundant=False)
     places: dict[bytes, int] = {}
     size = 0
+    file: OpenFile | None = None
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size > MAX_SERVED:
-                raise UserError(
-                    f"{path.name} is larger than {MAX_SERVED >> 30} GiB", "publish it instead", os.EX_DATAERR
-                )
-            while is_wanted() and (data := file.read(READ_BYTES)):
-                size += len(data)
-                for block in splitter.feed(data):
-                    places[block.routing] = len(places)
+        file = OpenFile(path)
+        if file.size > MAX_SERVED:
+            raise UserError(f"{path.name} is larger than {MAX_SERVED >> 30} GiB", "publish it instead")
+        while is_wanted() and (data := file.read(READ_BYTES)):
+            size += len(data)
+            for block in splitter.feed(data):
+                places[block.routing] = len(places)
     except OSError as error:
-        raise UserError(
-            f"{path} cannot be read: {error.strerror}", "name a file that you may read", os.EX_NOINPUT
-        ) from None
+        raise unreadable(path, error) from None
+    finally:
+        if file is not None:
+            file.close()
     uri, blocks = splitter.finish(mime)
     nodes: dict[bytes, bytes] = {}
     count = -(-size // DATA_BYTES)
@@ -102,9 +102,7 @@ class Served:
             return node
         number = file.places[routing]
         try:
-            with file.path.open("rb") as opened:
-                opened.seek(number * DATA_BYTES)
-                data = opened.read(DATA_BYTES)
+            data = read_at(file.path, number * DATA_BYTES, DATA_BYTES)
         except OSError:
             return None
         block = seal(pad(data), file.key, DATA, number)

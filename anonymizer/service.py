@@ -30,15 +30,18 @@ from anonymizer.client import Client
 from anonymizer.client_cache import ClientCache
 from anonymizer.core import Core, Identity, Ways
 from anonymizer.descr import GATEWAY, HOUR_S, PIVOT, node_id_of
+from anonymizer.errors import AnonymityError, StateNotKept
 from anonymizer.explain import Facts
-from anonymizer.jobs import FetchJob, mime_of, target_in
+from anonymizer.jobs import FetchJob, mime_of
 from anonymizer.kinds import kind_bits
 from anonymizer.known import KnownNodes
 from anonymizer.links import RelayLinks
 from anonymizer.membership import Manners
 from anonymizer.neighbours import place_of
 from anonymizer.own import OwnFacts
+from anonymizer.ownfiles import remove_stale
 from anonymizer.plain import PlainGateway
+from anonymizer.reasons import Refusal, Refusals
 from anonymizer.seal import PivotKeys
 from anonymizer.served import Served, ServedFile, index_file
 from anonymizer.shares import AnonymousShare, ShareIndex, sibling_warning
@@ -50,7 +53,7 @@ from anonymizer.watching import Observer, Sight, sights_of
 from anonymizer.wire import ByeReason
 from gnutella.control.relay_view import IRelayLayer
 from gnutella.errors import GnutellaError, UserError
-from gnutella.network.workers import Workers
+from gnutella.network.workers import Workers, WorkersStopped
 from gnutella.units import Address, parse_address
 
 if TYPE_CHECKING:
@@ -65,6 +68,8 @@ LOOK_S: Final = 5.0
 ANNOUNCED: Final = ("X-Anon", "arl/1")
 #: Addresses to listen on that say nothing of where others find us.
 ANY_HOST: Final = ("0.0.0.0", "::")
+#: Stale partial files are looked for this often, and at the start.
+TIDY_S: Final = 3_600.0
 #: With fewer links than this, first contacts are dialled.
 FEW_LINKS: Final = 3
 #: Guards and documents are written when they have changed, looked at this often.
@@ -92,12 +97,15 @@ class RelayLayer:
         self.disk = Workers(node.reactor, count=1, name="relay-files")
         self.view = RelayFace(self)
         self.served = Served()
+        #: What this node's own disk did not take.
+        self.refusals = Refusals()
         self.core: Core
         self.links: RelayLinks
         self.blocks: DiskBlocks
         self.tls: RelayTls
         self._identity: Identity
-        self._kept: dict[str, Any] = {}
+        #: Rows of the guards as they are on disk.
+        self._guards: list[tuple[bytes, float, bool]] = []
         self._loops: list[LoopingCall] = []
         self.is_up = False
 
@@ -165,7 +173,12 @@ class RelayLayer:
         self.core.client.start(self.now())
         self.node.links.doors.inside[ALPN] = self.links.door
         self.node.links.announce(*ANNOUNCED)
-        for seconds, look in ((LOOK_S, self._look), (WATCH_S, self._watch), (SAVE_S, self._save_often)):
+        for seconds, look in (
+            (LOOK_S, self._look),
+            (WATCH_S, self._watch),
+            (SAVE_S, self._save_often),
+            (TIDY_S, self._tidy),
+        ):
             loop = LoopingCall(look)
             loop.clock = self.reactor
             loop.start(seconds).addErrback(lambda failure: self.log.failure("a fault of the relay layer", failure))
@@ -219,9 +232,11 @@ class RelayLayer:
     def _restore(self, kept: state.State) -> None:
         now = self.now()
         self.core.known.restore(kept.seen.nodes, now)
+        self.core.stem.guards.must_keep = True
         self.core.stem.guards.restore(kept.kept.guards, now)
+        self.core.client.documents.keep = self._keep_documents
         self.core.shares.restore(kept.offers.shares)
-        self._kept = {"guards": self.core.stem.guards.rows(), "shares": self.core.shares.rows()}
+        self._guards = self.core.stem.guards.rows()
         for share in list(self.core.shares):
             if share.is_anchored:
                 path, key = kept.offers.anchored.get(str(share.uri), (b"", b""))
@@ -289,20 +304,37 @@ class RelayLayer:
     # -- what is kept ----------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Guards that changed are on disk before they matter again."""
+        """Guards carry circuits of ours when they are on disk, and not before."""
         guards = self.core.stem.guards.rows()
-        if guards != self._kept["guards"]:
-            self._kept["guards"] = guards
-            self._keep(state.KEPT, state.Kept(guards))
+        if guards != self._guards:
+            self._keep(state.KEPT, state.Kept(guards)).addCallbacks(lambda _: self._guards_kept(guards), self._not_kept)
 
-    def documents_changed(self) -> None:
-        """Editions that were seen are kept at once, so that no crash takes a reader back."""
-        self._keep(state.DOCUMENTS, state.Documents(self.core.client.documents.rows()))
+    def _guards_kept(self, guards: list[tuple[bytes, float, bool]]) -> None:
+        self._guards = guards
+        self.core.stem.guards.kept(guards)
+
+    def _keep_documents(self, then: Callable[[AnonymityError | None, float], None], now: float) -> None:
+        """Editions that were seen, or are to be signed, are kept first, so that no crash takes anybody back."""
+
+        def not_kept(failure: Failure) -> None:
+            self._not_kept(failure)
+            error = failure.value
+            why = error.message if isinstance(error, UserError) else "the node stops"
+            then(StateNotKept("the newest number of a document", why), self.now())
+
+        def kept(_: None) -> None:
+            then(None, self.now())
+            self.wake()
+
+        self._keep(state.DOCUMENTS, state.Documents(self.core.client.documents.rows())).addCallbacks(
+            kept, not_kept
+        ).addErrback(lambda failure: self.log.failure("a fault of the relay layer", failure))
 
     def _keep(self, part: Any, value: Any) -> Deferred[None]:
-        return state.save(self.node.store, part, value).addErrback(self._not_kept)
+        return state.save(self.node.store, part, value)
 
     def _not_kept(self, failure: Failure) -> None:
+        self.refusals.count(Refusal.DISK_STATE)
         self.log.error("the relay layer's state was not saved: {error}", error=failure.getErrorMessage())
 
     def _save_often(self) -> None:
@@ -310,49 +342,64 @@ class RelayLayer:
 
     async def _save(self) -> None:
         own = self.core.membership.own
-        await self._keep(state.TURNING, state.Turning(self._identity.pivot_keys.rows(), own.current.sequence))
-        await self._keep(state.SEEN, state.Seen(self.core.known.rows()))
-        await self._keep(state.KEPT, state.Kept(self.core.stem.guards.rows()))
+        for part, value in (
+            (state.TURNING, state.Turning(self._identity.pivot_keys.rows(), own.current.sequence)),
+            (state.SEEN, state.Seen(self.core.known.rows())),
+            (state.KEPT, state.Kept(self.core.stem.guards.rows())),
+        ):
+            await self._keep(part, value).addErrback(self._not_kept)
 
     # -- files -----------------------------------------------------------------------------------------------------------
 
-    def target(self, name: str) -> str:
-        """Where a finished file of that name goes."""
-        return target_in(self.directory, name)
+    def partials_in_use(self) -> set[Path]:
+        """Where jobs that go on write."""
+        return {job.partial for job in self.view.all_jobs if isinstance(job, FetchJob) and not job.is_over}
 
-    def is_partial_in_use(self, path: Path) -> bool:
-        """Whether a job that goes on writes there."""
-        return any(isinstance(job, FetchJob) and not job.is_over and job.partial == path for job in self.view.all_jobs)
+    def _tidy(self) -> None:
+        """What was cancelled or failed long ago is not gone on with."""
+        self.disk.run(remove_stale, self.directory, self.partials_in_use(), self.now()).addErrback(
+            lambda failure: failure.trap(WorkersStopped)
+        )
 
-    def list_inserted(self, name: str, size: int, uri: ChkUri) -> None:
-        """Answer anonymous searches with a file that was inserted."""
-        self._offer(AnonymousShare(name, size, mime_of(name), kind_bits(name), uri, False))
+    def list_inserted(self, name: str, size: int, uri: ChkUri) -> Deferred[None]:
+        """Answer anonymous searches with a file that was inserted; fires when that outlasts a crash."""
+        return self._offer(AnonymousShare(name, size, mime_of(name), kind_bits(name), uri, False))
 
-    def _offer(self, share: AnonymousShare) -> None:
+    def _offer(self, share: AnonymousShare) -> Deferred[None]:
         self.core.shares.add(share)
-        self.offers_changed()
+        return self._keep_offers()
 
-    def offers_changed(self) -> None:
-        """Keep what is offered."""
+    def _keep_offers(self) -> Deferred[None]:
+        """Keep what is offered.  Fails with StateNotKept."""
         anchored = {
             str(share.uri): (os.fsencode(file.path), file.key)
             for share in self.core.shares
             if share.is_anchored and (file := self.served.get(share.uri.routing)) is not None
         }
-        self._keep(state.OFFERS, state.Offers(self.core.shares.rows(), anchored))
+
+        def not_kept(failure: Failure) -> None:
+            self._not_kept(failure)
+            error = failure.value
+            raise StateNotKept("what is offered", error.message if isinstance(error, UserError) else "the node stops")
+
+        return self._keep(state.OFFERS, state.Offers(self.core.shares.rows(), anchored)).addErrback(not_kept)
 
     def serve(self, path: Path, is_wanted: Callable[[], bool]) -> Deferred[ServedFile]:
         """Read a file and offer it by anchors."""
 
-        def offer(file: ServedFile) -> ServedFile:
-            if is_wanted():
-                self.served.add(file)
-                name = path.name
-                share = AnonymousShare(name, file.size, mime_of(name), kind_bits(name), file.uri, True)
-                self.core.anchoring.add(file.uri.routing, self.now())
-                self._offer(share)
-                self.wake()
-            return file
+        def offer(file: ServedFile) -> ServedFile | Deferred[ServedFile]:
+            if not is_wanted():
+                return file
+            self.served.add(file)
+            name = path.name
+            share = AnonymousShare(name, file.size, mime_of(name), kind_bits(name), file.uri, True)
+            self.core.anchoring.add(file.uri.routing, self.now())
+            self.wake()
+            return self._offer(share).addCallbacks(lambda _: file, lambda failure: withdraw(share, failure))
+
+        def withdraw(share: AnonymousShare, failure: Failure) -> Failure:
+            self._withdraw(share)
+            return failure
 
         return self._index(path, os.urandom(32), is_wanted).addCallback(offer)
 
@@ -370,15 +417,18 @@ class RelayLayer:
     def _not_served(self, failure: Failure, share: AnonymousShare) -> None:
         self.log.warn("a file that was shared anonymously is gone or has changed; it is offered no more")
         self.core.shares.remove(share.uri.routing)
-        self.offers_changed()
+        self._keep_offers().addErrback(lambda failure: failure.trap(StateNotKept))
 
-    def unshare(self, share: AnonymousShare) -> None:
-        """Offer it no more."""
+    def unshare(self, share: AnonymousShare) -> Deferred[None]:
+        """Offer it no more; fires when that outlasts a crash."""
+        self._withdraw(share)
+        return self._keep_offers()
+
+    def _withdraw(self, share: AnonymousShare) -> None:
         routing = share.uri.routing
         self.core.shares.remove(routing)
         self.core.anchoring.remove(routing, self.now())
         self.served.remove(routing)
-        self.offers_changed()
         self.wake()
 
     def warning(self, share: AnonymousShare) -> str:

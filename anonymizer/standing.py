@@ -9,6 +9,7 @@ from anonymizer.client import MIN_LINKS
 from anonymizer.errors import MIN_SET
 from anonymizer.explain import Facts
 from anonymizer.meter import SPIES
+from anonymizer.reasons import Refusal
 
 if TYPE_CHECKING:
     from anonymizer.service import RelayLayer
@@ -46,8 +47,14 @@ def status_of(layer: RelayLayer) -> dict[str, Any]:
         "relayed": core.forwarded,
         "traffic": layer.links.counts,
         "stored": layer.blocks.held,
-        "refused": core.refused() | layer.links.refusals.rows(),
+        "refused": refused(layer),
     }
+
+
+def refused(layer: RelayLayer) -> dict[str, int]:
+    """Everything that was refused, by label."""
+    disk = {Refusal.DISK_BLOCK.value: count} if (count := layer.blocks.failures) else {}
+    return layer.core.refused() | layer.links.refusals.rows() | layer.refusals.rows() | disk
 
 
 def facts_of(layer: RelayLayer) -> Facts:

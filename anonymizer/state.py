@@ -108,7 +108,7 @@ def load(store: Store, new_key: bytes) -> Deferred[State]:
         keys = KEYS.read(rows)
         if keys is None and KEYS.name in rows:
             what = "the keys of the relay layer in state.db cannot be read"
-            raise UserError(what, "restore state.db, or remove the row `keys` of its table relay", os.EX_DATAERR)
+            raise UserError(what, "restore state.db, or remove the row `keys` of its table relay", os.EX_CONFIG)
         if keys is None:
             keys = Keys(new_key, secrets.token_bytes(SALT_BYTES), secrets.token_bytes(SECRET_BYTES))
             _write(db, KEYS.name, keys)

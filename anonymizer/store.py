@@ -17,6 +17,7 @@ import os
 import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -227,7 +228,8 @@ class BlockStore:
                     raise OSError("cut off")
             os.replace(part, path)
         except OSError:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
             return False
         return True
 

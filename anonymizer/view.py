@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from anonymizer.inner import Attach
 from anonymizer.jobs import FetchJob, Job, PutJob, ShareJob
 from anonymizer.kinds import filter_bits
 from anonymizer.layer import Layer
+from anonymizer.ownfiles import path_of
 from anonymizer.search import Search, SearchResult
 from anonymizer.shares import AnonymousShare
 from anonymizer.ssk import WriteKey
@@ -134,14 +134,14 @@ class RelayFace:
     def put(self, path: str, document: str, terms: Terms, *, convergent: bool, unlisted: bool = False) -> Job:
         self._must_run()
         owner, name = _owner_of(document) if document else (None, "")
-        job = PutJob(self._layer, self._next, Path(path).expanduser(), owner, name)
+        job = PutJob(self._layer, self._next, path_of(path), owner, name)
         job.start(terms, convergent=convergent, is_listed=not unlisted)
         self._add(job)
         return job
 
     def share(self, path: str, terms: Terms) -> Job:
         self._must_run()
-        job = ShareJob(self._layer, self._next, Path(path).expanduser())
+        job = ShareJob(self._layer, self._next, path_of(path))
         job.start(terms)
         self._add(job)
         return job
@@ -192,12 +192,12 @@ class RelayFace:
             "warning": self._layer.warning(share),
         }
 
-    def unshare(self, name: str) -> Row:
+    async def unshare(self, name: str) -> Row:
         self._must_run()
         for share in self._layer.shares:
             if name in (share.name, str(share.uri)):
                 row = self._share_row(share)
-                self._layer.unshare(share)
+                await self._layer.unshare(share)
                 return row
         raise UserError(f"no anonymous share is called {name!r}", "gnutella anonymous shares", 1)
 

@@ -236,7 +236,7 @@ async def run_share(call: Call) -> None:
 
 
 async def run_unshare(call: Call) -> None:
-    call.row(call.node.relay().unshare(call.text("name")))
+    call.row(await call.node.relay().unshare(call.text("name")))
 
 
 async def run_shares(call: Call) -> None:

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import pytest
 
 from anonymizer.documents import Document, Documents
-from anonymizer.errors import AnonymityError, DataNotFound, IntegrityFailure, NoAnonymousRoute, PivotTimeout
+from anonymizer.errors import (
+    AnonymityError,
+    DataNotFound,
+    IntegrityFailure,
+    NoAnonymousRoute,
+    PivotTimeout,
+    StateNotKept,
+)
 from anonymizer.inner import FailReason, FetchKeys, StoreBlock
 from anonymizer.ssk import DOCUMENT_BYTES, KEYWORD_DOCUMENT, WriteKey, keyword_key, merge
 from anonymizer.uri import KskUri, SskUri, UskUri
@@ -233,6 +241,67 @@ def test_a_number_is_never_signed_twice_though_storing_failed() -> None:
     assert isinstance(published, Document) and published.edition == 1
     read = Answers(net).read(usk("blog"))
     assert isinstance(read, Document) and (read.edition, read.data) == (1, b"kept")
+
+
+class Disk:
+    """What keeps the numbers; `fails` names why it does not, and `is_dead` has it say nothing: the program is killed there."""
+
+    def __init__(self, answers: Answers) -> None:
+        self.answers, self.rows, self.fails, self.is_dead = answers, answers.documents.rows(), "", False
+        answers.documents.keep = self.keep
+
+    def keep(self, then: Callable[[AnonymityError | None, float], None], now: float) -> None:
+        if self.fails:
+            then(StateNotKept("a number", self.fails), now)
+        elif not self.is_dead:
+            self.rows = self.answers.documents.rows()
+            then(None, now)
+
+
+@pytest.mark.parametrize("way", ["write", "publish"])
+def test_no_number_is_signed_before_it_is_kept(way: str) -> None:
+    """A program that is killed when a record has left, before it has heard of it, takes another number the next time."""
+    net = RelayPivots(pivots=20)
+    answers = Answers(net)
+    disk = Disk(answers)
+    seen: list[dict[bytes, int]] = []
+
+    def stored(end: FarEnd, block: StoreBlock) -> int:
+        seen.append(disk.rows)
+        return 0
+
+    net.copies = stored
+    getattr(answers, way)("site", b"first")
+    assert seen and all(row and max(row.values()) == 0 for row in seen)
+    net.copies = lambda end, block: 3
+    again = getattr(Answers(net, seen[0]), way)("site", b"second")
+    assert isinstance(again, Document) and (again.number, again.edition) in ((1, None), (0, 1))
+
+
+@pytest.mark.parametrize("way", ["write", "publish"])
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_what_cannot_be_kept_is_not_signed(way: str, is_dead: bool) -> None:
+    net = RelayPivots(pivots=20)
+    answers = Answers(net)
+    disk = Disk(answers)
+    disk.fails, disk.is_dead = "" if is_dead else "disk full", is_dead
+    found: list[object] = []
+    getattr(answers.documents, way)(KEY, "site", b"text", lambda document, now: found.append(document), net.now)
+    net.settle()
+    assert net.stored == []
+    assert found == [] if is_dead else isinstance(found[0], StateNotKept) and "disk full" in str(found[0])
+
+
+def test_nothing_is_shown_whose_number_is_not_kept() -> None:
+    net = RelayPivots(pivots=20)
+    Answers(net).publish("site", b"text")
+    answers = Answers(net)
+    disk = Disk(answers)
+    disk.fails = "disk full"
+    assert isinstance(answers.read(usk("site")), StateNotKept)
+    disk.fails = ""
+    shown = answers.read(usk("site"))
+    assert isinstance(shown, Document) and max(disk.rows.values()) == 0
 
 
 def test_one_of_both_places_is_enough_and_a_dead_circuit_is_replaced() -> None:

@@ -130,6 +130,23 @@ def test_they_outlast_a_restart_but_not_their_time() -> None:
     assert again.rows() == [(X, 2.0 + MAX_KEPT_S, True)]
 
 
+def test_none_carries_anything_before_it_is_kept() -> None:
+    """Or a program that is killed, or has a full disk, would show what it does to another first hop each time."""
+    made = Guards(random.Random(3))
+    made.must_keep = True
+    made.fill(NODES, 0.0)
+    first = made.ids[0]
+    made.up(first)
+    assert made.current(1.0) is None
+    made.kept(made.rows())
+    assert made.current(1.0) == first
+    again = Guards(random.Random(4))
+    again.must_keep = True
+    again.restore(made.rows(), 2.0)
+    again.up(first)
+    assert again.current(2.0) == first
+
+
 def use(made: Guards, now: float) -> bytes | None:
     """Whom an own circuit begins with."""
     node = made.current(now)

@@ -30,6 +30,7 @@ ORIGIN = {
     "shares",
     "anchoring",
     "jobs",
+    "ownfiles",
     "layer",
     "view",
 }

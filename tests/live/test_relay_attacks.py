@@ -5,6 +5,7 @@ Nothing that they said is done is lost, and no line of any log tells of a fault,
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import socket
@@ -15,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from anonymizer.uri import ChkUri, parse_uri
-from tests.live.daemon import PATIENCE_S
+from tests.live.daemon import PATIENCE_S, refused
 from tests.live.relay_island import SMALL, Island, RelayDaemon, make_file
 
 pytestmark = [pytest.mark.live, pytest.mark.timeout(150)]
@@ -147,6 +148,44 @@ def test_a_shared_file_that_changed_is_no_longer_served_and_never_shown_as_the_o
     got = used[3].get(uri)
     assert (got["state"], got["path"]) == ("failed", "")
     assert got["error"].split(":")[0] in {"DataNotFound", "ProviderGone", "PivotTimeout"}
+
+
+@pytest.mark.parametrize("what", ["pipe", "directory", "nothing", "/proc/self/mem"])
+@pytest.mark.parametrize("command", ["put", "share"])
+def test_what_cannot_be_read_as_a_file_is_told_at_once_by_name(
+    used: Used, tmp_path: Path, command: str, what: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    said = used[0].cli("anonymous", command, str(tmp_path / what), *SMALL.split(), "--wait", "20")
+    assert "cannot be read" in said.stderr and said.returncode == 64 and used.island.is_settled(used[0]), said
+
+
+# -- disks -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_disk_that_is_gone_ends_a_fetch_by_name_and_the_node_goes_on(used: Used) -> None:
+    node, away = used[3], used.directory / "away"
+    uri = used.used(used[0].job(f"share '{used.file('another tale.txt', seed=7)}'")["uri"])
+    home = (node.directory / "anonymous").rename(away)
+    try:
+        said = node.cli("anonymous", "get", uri, "--to", "got.txt", *SMALL.split(), "--wait", "25")
+        assert said.returncode == 73 and "cannot write got.txt: No such file" in said.stderr, said
+        assert used.island.is_settled(node), "it goes on relaying"
+    finally:
+        home.rename(node.directory / "anonymous")
+    assert "DataNotFound" in node.get(uri)["error"], "it is only offered, and asked for without a hint"
+
+
+def test_a_second_daemon_in_one_directory_is_refused_before_it_touches_anything(used: Used) -> None:
+    home = used[4].directory
+    before = {path: path.lstat().st_mtime_ns for path in home.rglob("*") if "state.db" not in path.name}
+    code, lines = refused(
+        *("--dir", str(home), "--anonymous", "--listen", "tcp:0:interface=127.0.0.1", "--console", "off")
+    )
+    assert code == 73 and len(lines) == 1 and "another node" in lines[0], lines
+    after = {path: path.lstat().st_mtime_ns for path in home.rglob("*") if "state.db" not in path.name}
+    assert before == {path: after.get(path) for path in before} and used.island.is_settled(used[4])
 
 
 # -- kills -----------------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from twisted.internet.defer import Deferred
 
 from anonymizer.service import DIRECTORY
 from gnutella.control.relay_view import Terms
@@ -106,4 +107,4 @@ async def test_a_file_is_found_and_fetched_that_nobody_has_inserted(reactor: Any
         search.stop()
         got = await done(nodes[3], asker.get("1", "", SMALL))
         assert Path(got["path"]).read_bytes() == DATA
-        assert sharer.unshare(source.name)["way"] == "anchored" and not sharer.shares()
+        assert (await Deferred.fromCoroutine(sharer.unshare(source.name)))["way"] == "anchored" and not sharer.shares()
