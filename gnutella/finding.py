@@ -37,6 +37,7 @@ def bootstrap_of(node: Node) -> Bootstrap:
         told=told,
         is_blocked=node.safety.gate.is_listed,
         count_drop=node.router.count_drop,
+        udp_sources=lambda: node.udp.sources(),
         is_relay=lambda: not node.router.is_leaf,
         was_reached=lambda: node.standing.tcp is True,
         user_agent=node.config.settings.network.user_agent or USER_AGENT,

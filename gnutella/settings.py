@@ -47,8 +47,9 @@ class NetworkSettings(Struct, frozen=True, forbid_unknown_fields=True):
     want_links: Count = 8
     #: Links to ultrapeers and old servents, incoming and outgoing.
     max_links: Count = 32
-    #: Leaves that an ultrapeer takes; each beyond 100 needs an open file more than the usual limit of 1024 has room for.
-    max_leaves: Count = 100
+    #: Leaves that an ultrapeer takes, 2,000 at most: what its tables were measured with.  Each takes an open file; `gnutella
+    #: doctor` says whether the system's limit has room for them.
+    max_leaves: Annotated[int, Meta(ge=0, le=2000)] = 100
     #: Links from one IP address; the loopback address is exempt, since test networks live there.
     max_links_per_host: Count = 2
     #: TTL that peers may give to queries that they send us (X-Max-TTL); 4 is what others announce.

@@ -27,6 +27,7 @@ CACHE_COLUMNS = (
     Column("last_ok", "clock", "answered", meaning="seconds since 1970 of its last answer, or null"),
     Column("failures", "number", "failed", default=0, meaning="in a row"),
     Column("next_try_s", "duration", "rests", meaning="seconds for which it is not asked; null: it may be asked"),
+    Column("error", flexible=True, default="", meaning="why it failed, as far as it was asked since the start"),
 )
 
 

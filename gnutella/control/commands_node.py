@@ -30,8 +30,9 @@ STATUS_COLUMNS = (
         "bootstrap",
         "json",
         default={},
-        meaning="{hosts, web_caches, serves, mdns}: how many are known, {url, requests, updates, hosts} of our own cache or "
-        "null, and {state, services} of mDNS or null",
+        meaning="{hosts, web_caches, serves, mdns, sources}: how many are known, {url, requests, updates, hosts} of our own "
+        "cache or null, {state, services} of mDNS or null, and {source, state, detail} of multicast, UDP host caches, mDNS and "
+        "web caches; state off, absent, idle, asking, good or failed",
     ),
     Column(
         "nat",

@@ -330,7 +330,17 @@ def _bootstrap(row: Row) -> list[str]:
         told.append(f"mDNS, {_counted(mdns, 'services')}")
     if serves:
         told.append(f"serves {printable(str(serves.get('url')))}")
-    return ["  ".join(told)]
+    return ["  ".join(told), *_silent(row.get("sources"))]
+
+
+def _silent(sources: object) -> list[str]:
+    """The ways to find peers that do not work, and why."""
+    rows = [row for row in sources if isinstance(row, Mapping)] if isinstance(sources, list) else []
+    return [
+        printable(f"no {row.get('source')}: {row.get('detail')}")
+        for row in rows
+        if row.get("state") in ("failed", "absent")
+    ]
 
 
 def _safety(row: Row) -> list[str]:

@@ -18,6 +18,7 @@ from gnutella.network.interfaces import local_host_towards, multicast_interfaces
 from gnutella.network.mdns import Mdns
 from gnutella.network.nat import IDLE, Nat
 from gnutella.network.own_address import OwnAddresses, is_loopback, is_public
+from gnutella.network.sources import Asked, Source, caches_source
 from gnutella.network.store import Store
 from gnutella.network.udp import ENOUGH_HOSTS, LinkCounts, caches_in
 from gnutella.network.web_caches import Surroundings, WebCacheClient
@@ -40,8 +41,8 @@ STABLE_S = 3600.0
 class Parts:
     """The parts of the node that are used here.
 
-    `learned` takes hosts, and whether they are ultrapeers; `told` what became of a request; `is_relay` and `was_reached` say
-    whether we are an ultrapeer, and whether a peer has come to us.
+    `learned` takes hosts, and whether they are ultrapeers; `told` what became of a request; `udp_sources` tell of multicast and
+    UDP host caches; `is_relay` and `was_reached` say whether we are an ultrapeer, and whether a peer has come to us.
     """
 
     links: Callable[[], LinkCounts]
@@ -52,6 +53,7 @@ class Parts:
     told: Callable[[str, int, str], None]
     is_blocked: Callable[[str], bool]
     count_drop: Callable[[DropReason], None]
+    udp_sources: Callable[[], Sequence[Source]]
     is_relay: Callable[[], bool]
     was_reached: Callable[[], bool]
     user_agent: str
@@ -129,7 +131,7 @@ class Bootstrap:
     # -- for people ----------------------------------------------------------------------------------------------------
 
     def rows(self) -> list[dict[str, object]]:
-        """The web caches: url, state, version, last_ok, failures, next_try_s."""
+        """The web caches: url, state, version, last_ok, failures, next_try_s, error."""
         now = self._reactor.seconds()
         return [
             {
@@ -139,13 +141,14 @@ class Bootstrap:
                 "last_ok": row.last_ok or None,
                 "failures": row.failures,
                 "next_try_s": round(row.next_at - now, 1) if row.next_at > now else None,
+                "error": self._client.error(row.url),
             }
             for row in self._caches.rows()
         ]
 
     def status(self) -> dict[str, object]:
         """How many hosts and web caches are known; `serves`: {url, requests, updates, hosts} of our own cache, or None; `mdns`:
-        {state, services}, or None where it is off."""
+        {state, services}, or None where it is off; `sources`: {source, state, detail} of each way to find peers."""
         serves: dict[str, object] | None = None
         if self._service is not None:
             serves = {
@@ -156,7 +159,21 @@ class Bootstrap:
             }
         mdns = None if self._mdns is None else {"state": self._mdns.state, "services": self._mdns.services}
         known = {"hosts": len(self._parts.hosts), "web_caches": len(self._caches)}
-        return {**known, "serves": serves, "mdns": mdns}
+        return {**known, "serves": serves, "mdns": mdns, "sources": [source.row() for source in self._sources()]}
+
+    def _sources(self) -> list[Source]:
+        mdns = Source("mDNS", "off") if self._mdns is None else self._mdns.source()
+        return [*self._parts.udp_sources(), mdns, self._web_source()]
+
+    def _web_source(self) -> Source:
+        if self._settings.network.profile == "loopback":
+            return Source("web caches", "off")
+        client = self._client
+        asked = (
+            Asked(row.failures, bool(row.last_ok), client.is_asking(row.url), client.error(row.url))
+            for row in self._caches.rows()
+        )
+        return caches_source("web caches", asked, "none is named in bootstrap.gwebcaches")
 
     def nat_status(self) -> dict[str, object]:
         """state, method, address, expires_s, detail, as gnutella.network.nat says; state `off` when no router is asked."""
@@ -164,13 +181,8 @@ class Bootstrap:
 
     def checks(self) -> list[dict[str, object]]:
         """Rows of `doctor`."""
-        rows: list[dict[str, object]] = []
-        if self._mdns is not None:
-            state = self._mdns.state
-            said = {"absent": "the extra is not installed; multicast finds servents of the network all the same"}
-            fix = {"absent": "pip install 'gnutella-servent[mdns]'", "failed": "the log says why"}
-            good = {"running": True, "failed": False}.get(state)
-            rows.append({"name": "mDNS", "ok": good, "detail": said.get(state, state), "fix": fix.get(state, "")})
+        has_links = self._parts.links().summary()["peers"] > 0
+        rows = [row for source in self._sources() if (row := source.check(has_links=has_links)) is not None]
         return rows + self._nat_checks()
 
     def _nat_checks(self) -> list[dict[str, object]]:
@@ -201,7 +213,8 @@ class Bootstrap:
 
     def _needs_hosts(self) -> bool:
         links = self._parts.links()
-        linked = links.summary()["peers"]
+        counts = links.summary()
+        linked = counts["peers"] - counts["leaves"]  # which are none of the links that are wanted
         if linked >= links.wanted_links:
             return False
         # Hosts that are linked count among those that can be chosen.

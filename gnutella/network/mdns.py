@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from gnutella.network.interfaces import Interface, is_neighbour, multicast_interfaces
+from gnutella.network.sources import Source, SourceState, reason
 from gnutella.network.workers import Workers, WorkersStopped
 from gnutella.reasons import DropReason
 from gnutella.units import Address, is_plausible_peer
@@ -62,14 +63,17 @@ class Mdns:
         self._seen: set[str] = set()
         self._is_stopped = False
         self.state = "idle"
+        #: Why it does not run.
+        self._because = "not started"
 
     def start(self, port: int) -> None:
         """Announce `port` and begin to look; says in `state` what became of it (absent, starting, running, failed)."""
         self._interfaces = self._networks()[:MAX_NETWORKS]
         if not is_installed():
-            self.state = "absent"
+            self.state, self._because = "absent", "the extra is not installed"
             return
         if not self._interfaces:
+            self._because = "no network of this machine carries multicast"
             return
         self.state = "starting"
         self._library = library = _Library(self._name, self._noticed_in_thread)
@@ -92,6 +96,15 @@ class Mdns:
         """How many of others are there."""
         return len(self._seen)
 
+    def source(self) -> Source:
+        """Whether it runs, and why not."""
+        if self.state == "running":
+            return Source("mDNS", "good", f"{self.services} others")
+        if self.state == "starting":
+            return Source("mDNS", "asking", "starting")
+        state: SourceState = "absent" if self.state == "absent" else "failed" if self.state == "failed" else "idle"
+        return Source("mDNS", state, reason(self._because))
+
     def _opened(self, _: None) -> None:
         if not self._is_stopped:
             self.state = "running"
@@ -99,7 +112,7 @@ class Mdns:
     def _failed(self, failure: Failure) -> None:
         """No multicast on this machine, say: the node lives without it."""
         if not self._is_stopped:
-            self.state = "failed"
+            self.state, self._because = "failed", str(failure.value) or repr(failure.value)
             self.log.warn("no mDNS on this machine: {error!r}", error=str(failure.value))
 
     def _noticed_in_thread(self, name: str, is_there: bool) -> None:

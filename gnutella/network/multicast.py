@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from gnutella.network.datagram_port import open_datagram_port
 from gnutella.network.interfaces import Interface, is_neighbour, multicast_interfaces
+from gnutella.network.sources import Source, reason
 from gnutella.routing.lan import GROUP
 from gnutella.units import Address
 
@@ -32,10 +33,18 @@ class LanGroup(DatagramProtocol):
     noisy = False
     log = Logger()
 
-    def __init__(self, reactor: Any, heard: Callable[[bytes, Address, bool], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        heard: Callable[[bytes, Address, bool], None],
+        networks: Callable[[], list[Interface]] = multicast_interfaces,
+    ) -> None:
         self._reactor = reactor
         self._heard = heard
+        self._networks = networks
         self._port: Any = None
+        #: Why the port is closed, why no network can be heard, and why the last call went nowhere; "" when all is well.
+        self._closed_because = self._deaf_because = self._mute_because = ""
         self._interfaces: list[Interface] = []
         self._joined: set[Interface] = set()
 
@@ -44,6 +53,7 @@ class LanGroup(DatagramProtocol):
         try:
             self._port = open_datagram_port(self._reactor, *GROUP, self, MAX_CALL, shared=True)
         except OSError as error:
+            self._closed_because = str(error)
             self.log.warn("no multicast on this machine: {error!r}", error=str(error))
             return False
         self.refresh()
@@ -63,7 +73,7 @@ class LanGroup(DatagramProtocol):
         """Look at the interfaces again, and join the group on those that are new."""
         if self._port is None:
             return
-        self._interfaces = multicast_interfaces()[:MAX_NETWORKS]
+        self._interfaces = self._networks()[:MAX_NETWORKS]
         self._joined.intersection_update(self._interfaces)
         for interface in self._interfaces:
             if interface not in self._joined and self._join(interface):
@@ -74,6 +84,7 @@ class LanGroup(DatagramProtocol):
         try:
             self._port.getHandle().setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, member)
         except OSError as error:
+            self._deaf_because = f"{interface.name}: {error}"
             self.log.debug("cannot hear {name!r}: {error!r}", name=interface.name, error=str(error))
             return False
         return True
@@ -81,7 +92,7 @@ class LanGroup(DatagramProtocol):
     def call(self, port: Any, data: bytes) -> int:
         """Send a call through `port` on every network; on how many it went out."""
         self.refresh()
-        sent = 0
+        sent, why = 0, ""
         handle, bound = port.getHandle(), port.getHost().host
         for interface in self._interfaces:
             if bound not in ("0.0.0.0", interface.host):
@@ -92,8 +103,26 @@ class LanGroup(DatagramProtocol):
                 port.write(data, tuple(GROUP))
                 sent += 1
             except OSError as error:
+                why = f"{interface.name}: {error}"
                 self.log.debug("cannot call on {name!r}: {error!r}", name=interface.name, error=str(error))
+        self._mute_because = "" if sent else why
         return sent
+
+    def source(self) -> Source:
+        """Whether calls are heard and sent, and why not."""
+        if self._port is None:
+            return Source(
+                "multicast",
+                "failed",
+                reason(f"port {GROUP.port} cannot be opened: {self._closed_because or 'it is closed'}"),
+            )
+        if not self._interfaces:
+            return Source("multicast", "failed", "no network of this machine carries multicast")
+        if not self._joined:
+            return Source("multicast", "failed", reason(f"calls cannot be heard on {self._deaf_because}"))
+        if self._mute_because:
+            return Source("multicast", "failed", reason(f"calls cannot be sent on {self._mute_because}"))
+        return Source("multicast", "good", "on " + ", ".join(sorted(one.name for one in self._joined)))
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         source = Address(*addr[:2])

@@ -23,6 +23,7 @@ from gnutella.network.gate import Gate
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
 from gnutella.network.multicast import LanGroup
 from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
+from gnutella.network.sources import Asked, Source, caches_source, reason
 from gnutella.protocol.message import Pong
 from gnutella.reasons import DropReason
 from gnutella.routing.actions import Action, Emit, SendDatagram
@@ -125,10 +126,13 @@ class Udp:
         self._emit = emit
         self._gate = gate or Gate()
         self._clock: Callable[[], float] = reactor.seconds
-        self._calls = settings.network.profile == "lan" and settings.bootstrap.multicast
+        self._may_call = settings.network.profile == "lan" and settings.bootstrap.multicast
+        self._calls = self._may_call
         self._caches = UdpCaches(caches_in(settings), rng)
         self._group = LanGroup(reactor, self._heard)
         self._ports: list[Any] = []
+        #: Why the last port that is missing could not be opened.
+        self._no_port = ""
         self._own_hosts: set[str] = set()
         self._own_hosts_until = float("-inf")
         self._later: set[Any] = set()
@@ -198,10 +202,28 @@ class Udp:
         """IP and number of each open UDP port."""
         return [Address(host.host, host.port) for host in (port.getHost() for port in self._ports)]
 
+    def sources(self) -> list[Source]:
+        """How the calls into the LAN and the UDP host caches do."""
+        name = "UDP host caches"
+        caches = caches_source(name, (Asked(*row[1:]) for row in self._caches.rows()), "none is named")
+        if not self._ports and caches.state != "idle":
+            caches = Source(name, "failed", reason(self._no_port or "no UDP port is open"))
+        return [self._multicast(), caches]
+
+    def _multicast(self) -> Source:
+        if not self._may_call:
+            return Source("multicast", "off")
+        if not self._ports:
+            return Source("multicast", "failed", reason(self._no_port or "no UDP port is open"))
+        if self._caller() is None:
+            return Source("multicast", "off", "no port that the network can reach; see network.listen")
+        return self._group.source()
+
     def _open(self, address: Address, *, only_v6: bool) -> None:
         try:
             port = open_datagram_port(self._reactor, *address, _UdpPort(self._received), MAX_DATAGRAM, only_v6=only_v6)
         except OSError as error:
+            self._no_port = f"no UDP port {address}: {error.strerror or error}"
             self.log.warn("no UDP port {address}: {why!r}; going on without it", address=str(address), why=str(error))
             return
         self._ports.append(port)
@@ -271,7 +293,12 @@ class Udp:
                 self._write(host, to.port, data, port)
 
         resolving = self._reactor.resolve(to.host, (RESOLVE_TIMEOUT_S,))
-        resolving.addCallbacks(found, lambda failure: self._unsent(to.host, failure.value))
+
+        def lost(failure: Failure) -> None:
+            self._caches.unreachable(to, f"{to.host}: {failure.getErrorMessage()}")
+            self._unsent(to.host, failure.value)
+
+        resolving.addCallbacks(found, lost)
 
     def _write(self, host: str, number: int, data: bytes, port: Any) -> None:
         if self._gate.blocks(host):
@@ -323,13 +350,15 @@ class Udp:
         self._router.count_drop(DropReason.INTERNAL_ERROR)
 
     def _needs(self) -> Needs:
-        linked = self._links.summary()["peers"]
+        counts = self._links.summary()
+        # Leaves are none of the links that are wanted.
+        linked, is_lonely = counts["peers"] - counts["leaves"], counts["peers"] == 0
         wants_links = linked < self._links.wanted_links
         if not wants_links or not len(self._caches):
-            return Needs(False, wants_links, linked == 0)
+            return Needs(False, wants_links, is_lonely)
         # Hosts that are linked count among those that can be chosen.
         known = len(self._hosts.choose(linked + ENOUGH_HOSTS, self._clock()))
-        return Needs(known < linked + ENOUGH_HOSTS, wants_links, linked == 0)
+        return Needs(known < linked + ENOUGH_HOSTS, wants_links, is_lonely)
 
     # -- routing.udp.Servent -------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from gnutella import __version__
 from gnutella.errors import Refused, RemoteViolation, UserError
 from gnutella.network.small_get import get, resolve
+from gnutella.network.sources import reason
 from gnutella.network.store import Store
 from gnutella.protocol.gwebcache import MAX_ANSWER, ask_params, ask_url, parse_answer, update_params
 from gnutella.reasons import DropReason
@@ -58,6 +59,9 @@ class WebCacheClient:
         self._store = store
         self._around = around
         self._begins_at = 0.0
+        #: Why each cache that failed did, by its URL; as many as there are caches.
+        self._errors: dict[str, str] = {}
+        self._asked = ""
         self._running: Deferred[None] | None = None
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
@@ -84,8 +88,17 @@ class WebCacheClient:
         around = self._around
         task = self._caches.due(now, needs_hosts=around.needs_hosts(), may_update=around.may_update())
         if task is not None:
+            self._asked = task.url
             self._running = Deferred.fromCoroutine(self._do(task))
             self._running.addErrback(self._fault, task).addBoth(self._ended)
+
+    def error(self, url: str) -> str:
+        """Why the cache failed the last time that this process asked it, or ""."""
+        return self._errors.get(url, "")
+
+    def is_asking(self, url: str) -> bool:
+        """Whether it is being asked."""
+        return self._running is not None and self._asked == url
 
     def _ended(self, _: object) -> None:
         self._running = None
@@ -93,6 +106,7 @@ class WebCacheClient:
     def _fault(self, failure: Failure, task: CacheTask) -> None:
         self._caches.failed(task.url, self._reactor.seconds())
         if not failure.check(CancelledError):  # that is a stop
+            self._note(task.url, "a fault of our own; the log says which")
             self.log.failure("a fault while a web cache was asked", failure)
             self._around.count_drop(DropReason.INTERNAL_ERROR)
 
@@ -120,13 +134,21 @@ class WebCacheClient:
             else:
                 for _ in range(bogus):
                     around.count_drop(DropReason.BOGUS_CACHED)
+                self._errors.pop(task.url, None)
                 around.learned(hosts)
                 around.told(task.url, len(hosts), "")
         await self._save()
 
     def _refused(self, task: CacheTask, refused: Refused | RemoteViolation) -> None:
+        error = refused.detail or refused.reason.meaning
+        self._note(task.url, error)
         self._around.count_drop(refused.reason)
-        self._around.told(task.url, 0, refused.detail or refused.reason.meaning)
+        self._around.told(task.url, 0, error)
+
+    def _note(self, url: str, error: str) -> None:
+        known = {row.url for row in self._caches.rows()}
+        self._errors = {one: why for one, why in self._errors.items() if one in known}
+        self._errors[url] = reason(error)
 
     async def _fetch(self, task: CacheTask) -> bytes | None:
         """The answer; None when there is nothing that this cache may be told."""

@@ -23,7 +23,7 @@ MAX_NETWORKS = 1024
 MAX_SERVENTS = 4096
 
 
-class PushLimits:
+class PushAllowance:
     """Says whether a push by UDP may be answered now."""
 
     def __init__(self, now: float) -> None:

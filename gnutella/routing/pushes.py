@@ -14,7 +14,7 @@ from gnutella.reasons import DropReason
 from gnutella.routing.events import PushReceived
 from gnutella.routing.guids import fresh_guid
 from gnutella.routing.link import Link, wrong_ttl
-from gnutella.routing.push_limits import PushLimits
+from gnutella.routing.push_limits import PushAllowance
 from gnutella.routing.reverse import ReversePaths
 from gnutella.routing.switchboard import BY_UDP, OWN, Switchboard
 from gnutella.units import Address, Guid, LinkId, is_plausible_peer
@@ -32,7 +32,7 @@ class Pushes:
         self._board = board
         self._paths = paths
         self._allow_private = allow_private
-        self._limits = PushLimits(now)
+        self._allowance = PushAllowance(now)
 
     def receive(self, link: Link, frame: Frame, now: float) -> None:
         """One push of a link."""
@@ -60,7 +60,7 @@ class Pushes:
             return DropReason.BAD_PUSH
         if push.address.host != source.host:
             return DropReason.PUSH_FORGED
-        if (reason := self._limits.refusal(servent_id, source, now)) is not None:
+        if (reason := self._allowance.refusal(servent_id, source, now)) is not None:
             return reason
         self._paths.pushes.put(guid, BY_UDP, now)
         if servent_id == self._board.servent_id:
@@ -70,7 +70,7 @@ class Pushes:
 
     def tick(self, now: float) -> None:
         """Forget rates that are over."""
-        self._limits.tick(now)
+        self._allowance.tick(now)
 
     def send(self, push: Push, now: float) -> bool:
         """A push of our own; False when no open link leads to that servent."""

@@ -55,6 +55,9 @@ class _Cache:
     attempts: int = 0
     failures: int = 0
     next_at: float = 0.0
+    has_answered: bool = False
+    #: Why it could not be pinged; "" when the pings went out.
+    why: str = ""
 
 
 class UdpCaches:
@@ -98,8 +101,21 @@ class UdpCaches:
         """It gave a pong."""
         cache = self._caches.get(address)
         if cache is not None:
-            cache.failures = 0
+            cache.failures, cache.has_answered, cache.why = 0, True, ""
             self._rest(cache, now)
+
+    def unreachable(self, address: Address, why: str) -> None:
+        """A ping could not be sent: there is no such name, or no way there.  That it stays unanswered counts as failure."""
+        cache = self._caches.get(address)
+        if cache is not None:
+            cache.why = why
+
+    def rows(self) -> list[tuple[Address, int, bool, bool, str]]:
+        """Address, failures in a row, whether it ever answered, whether it is being asked, why it could not be, of each."""
+        return [
+            (cache.address, cache.failures, cache.has_answered, bool(cache.attempts), cache.why)
+            for cache in self._caches.values()
+        ]
 
     def _ping(self, cache: _Cache, now: float) -> Address:
         cache.attempts += 1

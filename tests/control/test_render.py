@@ -173,6 +173,15 @@ def test_status_tells_of_the_router_and_of_what_finds_peers_where_there_is_somet
     }
     shown = "found by    1 host known  2 web caches  mDNS, 3 services  serves http://a/gwc"
     assert shown in status_lines({"bootstrap": known})
+    failed = {"source": "multicast", "state": "failed", "detail": "not \x1b permitted"}
+    rows = [
+        failed,
+        {"source": "mDNS", "state": "absent", "detail": "no extra"},
+        {"source": "web caches", "state": "idle"},
+    ]
+    lines = status_lines({"bootstrap": {"hosts": 1, "sources": rows}})
+    assert "found by    no multicast: not \\x1b permitted" in lines and "found by    no mDNS: no extra" in lines
+    assert not any("web caches" in line for line in lines)
     assert "found by    0 hosts known" in status_lines({"bootstrap": {"hosts": 0, "mdns": None, "serves": None}})
 
 

@@ -128,6 +128,7 @@ async def test_without_the_extra_doctor_says_how_to_get_it(
         assert row["ok"] is None and "mdns" in str(row["fix"])
         status: Any = node.face.status()["bootstrap"]
         assert status["mdns"] == {"state": "absent", "services": 0}
+        assert {"source": "mDNS", "state": "absent", "detail": "the extra is not installed"} in status["sources"]
 
 
 @pytest.mark.parametrize("options", [{"network": {"profile": "public", "nat": "off"}}, {"bootstrap": {"mdns": False}}])

@@ -100,6 +100,18 @@ async def test_an_island_finds_itself_through_one_node_that_serves_as_cache(reac
             assert serves["serves"] == {"url": url_of(a), "requests": 1, "updates": 0, "hosts": 0}
 
 
+@pytest.mark.parametrize(("ultrapeers", "leaves", "wants"), [(0, 0, True), (2, 40, True), (8, 40, False)])
+@async_test()
+async def test_leaves_are_none_of_the_links_for_which_hosts_are_sought(
+    reactor: Any, tmp_path: Path, ultrapeers: int, leaves: int, wants: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(node(tmp_path / "a", reactor)) as (a,):
+        counts = {"ultrapeers": ultrapeers, "leaves": leaves, "peers": ultrapeers + leaves}
+        monkeypatch.setattr(a.links.roster, "summary", lambda: counts)
+        assert a.bootstrap._needs_hosts() is wants
+        assert (a.udp._needs().links, a.udp._needs().is_lonely) == (wants, not counts["peers"])
+
+
 @async_test(30)
 async def test_a_cache_that_was_asked_is_left_alone_also_after_a_restart(reactor: Any, tmp_path: Path) -> None:
     async with server(reactor, page(b"I|WARNING|come back later\r\n")) as (url, heard):
@@ -171,6 +183,12 @@ async def test_hostile_caches_are_refused_counted_and_left_alone(reactor: Any, t
             assert row["failures"] == 1
             (event,) = [event for event in a.journal.since(0) if event.type == "web_cache_asked"]
             assert event.data["error"] and "\x1b" not in str(event.data)
+            assert row["error"] == event.data["error"]
+            status: Any = a.face.status()["bootstrap"]
+            (source,) = [source for source in status["sources"] if source["source"] == "web caches"]
+            assert source["state"] == "failed" and source["detail"].startswith("1 of 1 asked in vain: ")
+            (check,) = [check for check in await a.face.checks() if check["name"] == "web caches"]
+            assert check["ok"] is False and check["fix"]
             assert a.router.counters.drops[DropReason.INTERNAL_ERROR] == 0
 
 
