@@ -213,6 +213,6 @@ def test_what_waits_for_a_restart_is_shown_beside_what_is_in_force() -> None:
 def test_an_ultrapeer_holds_32_links_and_100_leaves_and_by_setting_up_to_2000() -> None:
     network = load(None).settings.network
     assert (network.max_links, network.max_leaves) == (32, 100)
-    assert load(None, options={"network.max_leaves": 2000}).settings.network.max_leaves == 2000
+    assert load(None, {}, {"network.max_leaves": 2000}).settings.network.max_leaves == 2000
     (problem,) = problems(None, {}, {"network.max_leaves": 2001})
     assert "network.max_leaves" in problem and "2000" in problem
