@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container
 from heapq import heapify, heappop, heappush
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias, TypeVar
 
 from anonymizer.cells import Cell
 from anonymizer.circuits import NodeId, Port, Way
@@ -27,6 +27,7 @@ class Other(NamedTuple):
 
 #: What takes turns on a link: what came in at one port, or one flow of other cells.
 Flow: TypeAlias = Port | Other
+_K = TypeVar("_K", Other, NodeId)
 
 
 class Item(NamedTuple):
@@ -52,6 +53,10 @@ class Outbox:
         self._last = 0.0
         self._is_pending = False
         self.held = 0
+        #: Of these, what is in windows of circuits, and what is a flow of its own.
+        self.of_circuits = self.of_others = 0
+        #: By link, what opens and ends circuits or gives credit.
+        self._unread: dict[NodeId, int] = {}
 
     # -- links -----------------------------------------------------------------------------------------------------------
 
@@ -97,28 +102,32 @@ class Outbox:
         """Bytes of that flow which wait."""
         return self._others.get(flow, 0)
 
+    def waits_for(self, node: NodeId) -> int:
+        """Bytes for that link which count in no window and are of circuits all the same."""
+        return self._unread.get(node, 0)
+
     def _hold(self, item: Item, cell: Cell) -> Item:
-        size = cell.size
-        self.held += size
-        if item.way is not None:
-            item.way.held += size
-        elif isinstance(item.flow, Other):
-            self._others[item.flow] = self._others.get(item.flow, 0) + size
+        self._count_in(item, cell.size)
         return item
+
+    def _count_in(self, item: Item, size: int) -> None:
+        """So many bytes more of its kind wait; `size` is negative when they do not any more."""
+        node, flow, _, way, _ = item
+        self.held += size
+        if way is not None:
+            way.held += size
+            self.of_circuits += size
+        elif isinstance(flow, Other):
+            self.of_others += size
+            _change(self._others, flow, size)
+        elif node is not None:
+            _change(self._unread, node, size)
 
     def _left(self, item: Item) -> None:
         """It does not wait any more."""
-        _, flow, cell, way, _ = item
-        if cell is None or (way is not None and way.is_dropped):
-            return
-        size = cell.size
-        self.held -= size
-        if way is not None:
-            way.held -= size
-        elif isinstance(flow, Other):
-            self._others[flow] -= size
-            if not self._others[flow]:
-                del self._others[flow]
+        cell, way = item.cell, item.way
+        if cell is not None and (way is None or not way.is_dropped):
+            self._count_in(item, -cell.size)
 
     def _queue(self, item: Item) -> None:
         node, flow, cell, _, _ = item
@@ -148,6 +157,7 @@ class Outbox:
         """Nothing more of the way is sent."""
         self.closed(way)
         self.held -= way.held
+        self.of_circuits -= way.held
         way.held = 0
         way.is_dropped = True
         if (node := way.to[0]) is not None:
@@ -212,3 +222,9 @@ class Outbox:
             spent += cell.size
             found.append((node, cell))
         return spent
+
+
+def _change(counts: dict[_K, int], key: _K, by: int) -> None:
+    counts[key] = counts.get(key, 0) + by
+    if not counts[key]:
+        del counts[key]

@@ -93,6 +93,7 @@ class Refusal(Enum):
     POST_STRANDED = "post_stranded", "cell", "a post that cannot go on: no edge, or nobody nearer"
     POSTS_FULL = "posts_full", "cell", "posts of one link beyond those that wait here"
     LINK_FULL = "link_full", "cell", "what a link is to be told, beyond what waits here for it"
+    LINK_UNREAD = "link_unread", "link", "circuits opened by a link that reads nothing of what becomes of them"
     OWN_PIVOT = "own_pivot", "circuit", "a circuit to ourselves, which no part of the program may ask for"
 
     # -- searches ------------------------------------------------------------------------------------------------------

@@ -46,6 +46,13 @@ MAX_HELD_OF_CIRCUIT: Final = 2_200_000
 #: Bytes of one link that wait here, of posts that came by it and of each kind of cells that are no circuit's.
 MAX_POSTS: Final = 1 << 20
 MAX_OTHERS: Final = 8 << 20
+#: Of these of all links; beyond it each kind of a link has its share of as much again, so that the next one can still be told.
+MAX_ALL_OTHERS: Final = 64 << 20
+OTHER_KINDS: Final = 4
+#: Bytes for one link that open and end circuits: all of its 256 circuits make a quarter of that.  Beyond it nobody reads there.
+MAX_UNREAD: Final = 4 << 20
+#: From here on no circuit goes on to it; ends of all that did are no reason yet to give the link up.
+MAX_OPENINGS: Final = MAX_UNREAD // 8
 #: Commands that belong to `receive`.
 COMMANDS: Final = frozenset((Command.OPEN, Command.CELL, Command.CLOSE, Command.CREDIT, Command.POST))
 
@@ -255,7 +262,7 @@ class Stem:
         """What came by the way has left; now and then the neighbour hears that it may send more."""
         if way.is_closed or way.came[0] is None or not way.receiving.gone(cost):
             return
-        if self._outbox.held > MAX_HELD // 2:
+        if self._outbox.of_circuits > MAX_HELD // 2:
             self._withheld.append(way)
         else:
             self._grant(way)
@@ -269,6 +276,8 @@ class Stem:
         node = port[0]
         if port in self._circuits:
             raise Violation(Refusal.WRONG_CHANNEL, "a channel in use")
+        if self._outbox.waits_for(node) > MAX_UNREAD:
+            raise Violation(Refusal.LINK_UNREAD)
         if body.pivot_id == self._own_id:
             number = self._number()
             if not self._connect(port, (None, number), is_slow, now):
@@ -324,7 +333,7 @@ class Stem:
     def _post(self, node: NodeId, came: NodeId | None, body: Post, is_slow: bool, now: float) -> bool:
         cell = cell_of(body, is_slow=is_slow)
         flow = Other("post", came)
-        if self._outbox.waits_of(flow) + cell.size > MAX_POSTS or self._outbox.held + cell.size > MAX_HELD:
+        if self._outbox.waits_of(flow) + cell.size > MAX_POSTS:
             self.refusals.count(Refusal.POSTS_FULL)
             return False
         self._outbox.later(Pace(is_slow).leave(self._chance, now), node, flow, cell)
@@ -334,6 +343,9 @@ class Stem:
 
     def _lay(self, port: Port, node: NodeId, body: Open, is_slow: bool, now: float) -> bool:
         """Let the circuit of `port` go on to `node`, on a new channel of ours."""
+        if self._outbox.waits_for(node) > MAX_OPENINGS:
+            self.refusals.count(Refusal.LINK_FULL)
+            return False
         channel = self._circuits.free_channel(node, self._links[node].is_client)
         if not self._connect(port, (node, channel), is_slow, now):
             return False
@@ -399,7 +411,7 @@ class Stem:
             if way.held + cell.size > MAX_HELD_OF_CIRCUIT:
                 self._flood(way, came)
                 return
-            while self._outbox.held + cell.size > MAX_HELD and (worst := self._circuits.fullest()) is not None:
+            while self._outbox.of_circuits + cell.size > MAX_HELD and (worst := self._circuits.fullest()) is not None:
                 self._flood(worst, came)
             if way.is_closed:
                 return
@@ -424,7 +436,9 @@ class Stem:
             return False
         cell = cell_of(body, is_slow=is_slow, is_last=is_last)
         other = Other(flow, node)
-        if self._outbox.waits_of(other) + cell.size > MAX_OTHERS:
+        is_crowded = self._outbox.of_others + cell.size > MAX_ALL_OTHERS
+        most = MAX_ALL_OTHERS // (OTHER_KINDS * len(self._links)) if is_crowded else MAX_OTHERS
+        if self._outbox.waits_of(other) + cell.size > most:
             self.refusals.count(Refusal.LINK_FULL)
             return False
         self._outbox.now(node, other, cell)
@@ -441,7 +455,7 @@ class Stem:
         Of each link about `turn` bytes are handed out, so that it can be blocked before too much is.
         """
         found = self._outbox.due(now, blocked, turn)
-        if self._withheld and self._outbox.held <= MAX_HELD // 2:
+        if self._withheld and self._outbox.of_circuits <= MAX_HELD // 2:
             ways, self._withheld = self._withheld, []
             for way in ways:
                 if not way.is_closed and way.receiving.owed:

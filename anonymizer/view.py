@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from anonymizer.errors import AnonymityError, BadKey
+from anonymizer.errors import AnonymityError, BadKey, GatewayUnavailable
 from anonymizer.explain import explain
 from anonymizer.inner import Attach
 from anonymizer.jobs import FetchJob, Job, PutJob, ShareJob
@@ -105,12 +105,11 @@ class RelayFace:
         if what.isascii() and what.isdigit():
             found = self._hit(int(what[:10]))
             if found.uri is None:
-                raise UserError(
-                    "GatewayUnavailable: only servents outside the relay layer have it, and no pivot fetches from them",
+                raise GatewayUnavailable(
+                    "only servents outside the relay layer have it, and no pivot fetches from them",
                     f"in the clear, with your address: gnutella get urn:sha1:{b32encode(found.sha1)}"
                     if found.sha1
                     else "leave it",
-                    os.EX_UNAVAILABLE,
                 )
             uri, name = found.uri, found.name
             anchors = tuple(Attach(hint.pivot_id, hint.token) for hint in found.anchors)

@@ -200,6 +200,27 @@ def test_a_slow_handshake_and_a_hello_have_ten_seconds_together() -> None:
     assert pair.server.owner.refused == [Refusal.HELLO_LATE]
 
 
+@pytest.mark.parametrize("is_shaken", [False, True])
+def test_a_byte_a_second_buys_no_time(is_shaken: bool) -> None:
+    """In the handshake, or in the first cell."""
+    pair = Pair()
+    pair.begin()
+    session = ONE.client(TWO.node_id)
+    drip = session.begin()
+    if is_shaken:
+        pair.server.link.dataReceived(drip)
+        session.feed(pair.server.take())
+        pair.server.link.dataReceived(session.take())
+        session.write(cell_of(hello(session)).encode())
+        drip = session.take()
+    seconds = 0
+    while not pair.server.transport.disconnected and seconds < len(drip):
+        pair.server.link.dataReceived(drip[seconds : seconds + 1])
+        pair.clock.advance(1.0)
+        seconds += 1
+    assert seconds == (HELLO_S if is_shaken else HANDSHAKE_S) and pair.server.owner.refused == [Refusal.HELLO_LATE]
+
+
 def hello(session: Session, **changed: Any) -> Hello:
     fields: dict[str, Any] = {"versions": (1,), "capabilities": 1, "descriptor": b"", "circuits": 256, "minute": 0}
     fields |= {"proof": session.proof(session.role)} | changed
