@@ -166,7 +166,7 @@ class Udp:
             routing=self._router,
             guess=Guess(secret, self._clock()),
         )
-        self.datagrams.use_shares(self._gate.shares)
+        self._use_shares(self.datagrams)
 
     async def stop(self) -> None:
         """Close the ports; what waits to be sent is not sent."""
@@ -187,7 +187,11 @@ class Udp:
         self._routing = settings.routing
         self._tell_of_us()
         if self.datagrams is not None:
-            self.datagrams.use_shares(self._gate.shares)
+            self._use_shares(self.datagrams)
+
+    def _use_shares(self, datagrams: Datagrams) -> None:
+        datagrams.use_shares(self._gate.shares)
+        self._router.use_shares(self._gate.shares)
 
     def connect_back(self, to: Address, guid: Guid) -> None:
         """Send a ping with that GUID: a peer wants to know whether it can be reached there."""

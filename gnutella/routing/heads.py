@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from gnutella import VENDOR_CODE
+from gnutella.networks import Shares
 from gnutella.protocol.addresses import encode_hosts
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE
@@ -65,6 +66,10 @@ class Heads:
         self._passed_on: Generations[Guid, Address | LinkId] = Generations(MAX_PASSED_ON, PASSED_ON_S, now)
         signals.read(b"LIME", 23, 2, self._by_link)
         signals.read(b"LIME", 24, 2, self._ponged)
+
+    def use_shares(self, shares: Shares) -> None:
+        """Which part of our answers one network may have from now on."""
+        self._limits.shares = shares
 
     def tick(self, now: float) -> None:
         """Forget what is over."""

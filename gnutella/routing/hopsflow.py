@@ -17,6 +17,8 @@ from gnutella.units import Guid, LinkId
 
 #: From this value on there is no limit (LimeWire; digest 2.9).
 NORMAL_HOPS = 5
+#: Who wants fewer gets next to nothing of what neighbours lead here, so they are not told of its table (digest 7.7).
+LEAST_HOPS_TOLD = 3
 #: Seconds between two looks at whether we are busy (LimeWire; digest 2.9).
 LOOK_S = 15.0
 
@@ -60,8 +62,8 @@ class QueryFlow:
             max_hops = None if hops >= NORMAL_HOPS else hops
             if max_hops == link.max_hops:
                 continue
-            if 0 in (max_hops, link.max_hops):
-                self._tables.hush(link, max_hops == 0)
+            is_withheld = max_hops is not None and max_hops < LEAST_HOPS_TOLD
+            self._tables.hush(link, is_hushed=max_hops == 0, is_withheld=is_withheld)
             link.max_hops, is_changed = max_hops, True
         if is_changed:
             self._board.links_changed()

@@ -7,7 +7,7 @@ takes the rest; pushes over links and by HTTP, whose senders cannot be forged, h
 
 from __future__ import annotations
 
-from gnutella.networks import is_public, wide
+from gnutella.networks import Shares, wide
 from gnutella.reasons import DropReason
 from gnutella.routing.udp_limits import Buckets, network_key, source_key
 from gnutella.units import Address, Guid
@@ -30,6 +30,8 @@ class PushAllowance:
         self._near = Buckets(MAX_NETWORKS, NETWORK_PER_S, NETWORK_BURST, now)
         self._wide = Buckets(MAX_NETWORKS, WIDE_PER_S, WIDE_BURST, now)
         self._servents = Buckets(MAX_SERVENTS, SERVENT_PER_S, SERVENT_BURST, now)
+        #: Whose wide networks count; the node sets it.
+        self.shares = Shares()
         self._all = Buckets(1, ALL_PER_S, ALL_BURST, now)
 
     def refusal(self, servent_id: Guid, source: Address, now: float) -> DropReason | None:
@@ -39,7 +41,7 @@ class PushAllowance:
         """
         if not self._near.take(network_key(source), now):
             return DropReason.UDP_RATE
-        around = wide(source.host) if is_public(source.host) else source_key(source)
+        around = wide(source.host) if self.shares.applies_to(source.host) else source_key(source)
         if not self._wide.take(around, now):
             return DropReason.NETWORK_FULL
         if not self._servents.take(servent_id.hex(), now):

@@ -32,7 +32,7 @@ class Pushes:
         self._board = board
         self._paths = paths
         self._allow_private = allow_private
-        self._allowance = PushAllowance(now)
+        self.allowance = PushAllowance(now)
 
     def receive(self, link: Link, frame: Frame, now: float) -> None:
         """One push of a link."""
@@ -60,7 +60,7 @@ class Pushes:
             return DropReason.BAD_PUSH
         if push.address.host != source.host:
             return DropReason.PUSH_FORGED
-        if (reason := self._allowance.refusal(servent_id, source, now)) is not None:
+        if (reason := self.allowance.refusal(servent_id, source, now)) is not None:
             return reason
         self._paths.pushes.put(guid, BY_UDP, now)
         if servent_id == self._board.servent_id:
@@ -70,7 +70,7 @@ class Pushes:
 
     def tick(self, now: float) -> None:
         """Forget rates that are over."""
-        self._allowance.tick(now)
+        self.allowance.tick(now)
 
     def send(self, push: Push, now: float) -> bool:
         """A push of our own; False when no open link leads to that servent."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from gnutella.errors import LocalMisuse
+from gnutella.networks import Shares
 from gnutella.protocol.frames import HEADER, Frame, missing
 from gnutella.protocol.kinds import (
     HEADER_SIZE,
@@ -350,6 +351,11 @@ class Router:
         self._oob.read(HeadPing, self.heads.by_udp)
         self._signals.vendor_messages = (*self._signals.vendor_messages, *RECEIVED_BY_UDP)
         return self._oob
+
+    def use_shares(self, shares: Shares) -> None:
+        """Which part of what datagrams may ask of us one network may have from now on."""
+        self.heads.use_shares(shares)
+        self._pushes.allowance.shares = shares
 
     def datagram(self, header: Header, payload: bytes, source: Address, now: float) -> list[Action] | DropReason:
         """udp.Routing: a datagram that is neither ping nor query."""

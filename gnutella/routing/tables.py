@@ -74,9 +74,9 @@ class Tables:
             link.is_muted = link.info.is_leaf and not link.is_guided
             self._links_changed()
 
-    def hush(self, link: Link, is_hushed: bool) -> None:
-        """Lead no queries to a link that wants none, nor tell others of its table; or do so again."""
-        self._mile(link).hush(link.id, is_hushed)
+    def hush(self, link: Link, *, is_hushed: bool, is_withheld: bool) -> None:
+        """Lead no queries to a link that wants none, and tell others nothing of its table; or do so again."""
+        self._mile(link).hush(link.id, is_hushed, is_withheld=is_withheld)
 
     def set_own(self, hashes: Collection[int]) -> None:
         """What our library answers to."""

@@ -44,6 +44,7 @@ class _Member:
     counted_at: float = 0.0
     unfinished: int = 0
     is_hushed: bool = False
+    is_withheld: bool = False
 
 
 class LastMile:
@@ -60,9 +61,10 @@ class LastMile:
         self._indexes: dict[int, list[int]] = {}
         self._counts: dict[int, int] = {}
         self._probes: tuple[tuple[int, list[int]], ...] = ()
-        #: Peers whose tables are folded, and those that want no queries.
+        #: Peers whose tables are folded, those that want no queries, and those whose tables others are not told of.
         self._folded = 0
         self._hushed = 0
+        self._withheld = 0
         self._unfinished = 0
 
     # -- what peers tell -----------------------------------------------------------------------------------------------
@@ -93,16 +95,20 @@ class LastMile:
             self._forget(member)
             self._unfinished -= member.unfinished
 
-    def hush(self, link: LinkId, is_hushed: bool) -> None:
-        """A peer that is hushed matches nothing, though its table is kept for when it wants queries again."""
+    def hush(self, link: LinkId, is_hushed: bool, *, is_withheld: bool | None = None) -> None:
+        """A peer that is hushed matches nothing, though its table is kept for when it wants queries again.
+
+        `is_withheld`: it is no part of the merged table; as `is_hushed` unless given.
+        """
         member = self._members.get(link)
         if member is None:
             member = self._members[link] = _Member()
-        if member.is_hushed is is_hushed:
+        wanted = is_hushed, is_hushed if is_withheld is None else is_withheld
+        if (member.is_hushed, member.is_withheld) == wanted:
             return
-        member.is_hushed = is_hushed
+        member.is_hushed, member.is_withheld = wanted
         if member.number is not None:
-            self._hushed ^= 1 << member.number
+            self._mark(member, 1 << member.number)
             self.version += 1
 
     # -- what is asked -------------------------------------------------------------------------------------------------
@@ -136,12 +142,12 @@ class LastMile:
         return 0 if member is None or member.number is None else 1 << member.number
 
     def merged(self, bits: int, without: int = 0) -> bytes:
-        """What any peer has but `without` and those that want no queries, as a table of 2**bits slots (a byte 0 or 1 a slot).
+        """What any peer has but `without` and those that are withheld, as a table of 2**bits slots (a byte 0 or 1 a slot).
 
         Milliseconds for large ones.
         """
         slots = 0
-        without |= self._hushed
+        without |= self._withheld
         for own_bits, index in self._indexes.items():
             if without:
                 table = bytes([peers & ~without != 0 for peers in index])
@@ -193,12 +199,15 @@ class LastMile:
         self.complete |= bit
         if member.table.bits > INDEX_BITS:
             self._folded |= bit
-        if member.is_hushed:
-            self._hushed |= bit
+        self._mark(member, bit)
         if bits not in self._indexes:
             self._indexes[bits] = [0] * (1 << bits)
             self._set_probes()
         self._counts[bits] = self._counts.get(bits, 0) + 1
+
+    def _mark(self, member: _Member, bit: int) -> None:
+        self._hushed = self._hushed | bit if member.is_hushed else self._hushed & ~bit
+        self._withheld = self._withheld | bit if member.is_withheld else self._withheld & ~bit
 
     def _forget(self, member: _Member) -> None:
         """Clear a member's bits and give its number back."""
@@ -217,6 +226,7 @@ class LastMile:
         self.complete &= ~bit
         self._folded &= ~bit
         self._hushed &= ~bit
+        self._withheld &= ~bit
         heapq.heappush(self._free, member.number)
         member.number = None
         self.version += 1

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnutella import VENDOR_CODE
+from gnutella.networks import Shares
 from gnutella.protocol.addresses import encode_hosts
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import HEADER_SIZE, VENDOR, parse_header
@@ -129,6 +130,15 @@ def proxied() -> Router:
 
 def pong_from_leaf(router: Router, guid: Guid, body: HeadPong | None = None) -> list[Action]:
     return router.receive(LEAF, wire(body or HeadPong(Ggep.of({"C": b"\1"})), guid), 1.2)
+
+
+def test_one_network_has_the_share_of_answers_that_the_settings_say() -> None:
+    router = router_with()
+    router.use_shares(Shares(near_percent=1))  # of 50 a second, in ten seconds
+    outcomes = [by_udp(router, ping(), source=Address(f"11.1.1.{number}", 6346)) for number in range(1, 9)]
+    assert [isinstance(outcome, list) for outcome in outcomes] == [True] * 5 + [False] * 3
+    assert set(outcomes[5:]) == {DropReason.NETWORK_FULL}
+    assert isinstance(by_udp(router, ping(), source=Address("11.1.2.1", 6346)), list)
 
 
 def test_a_ping_for_a_leaf_goes_to_it_and_its_pong_to_who_asked() -> None:

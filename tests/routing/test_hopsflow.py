@@ -94,6 +94,19 @@ def test_a_leaf_that_wants_nothing_is_not_worth_leading_queries_to() -> None:
     assert tables.leaves.merged(14) == merged
 
 
+@pytest.mark.parametrize(("hops", "is_told"), [(1, False), (2, False), (3, True), (4, True)])
+def test_neighbours_are_not_told_of_a_leaf_that_wants_next_to_nothing_of_theirs(hops: int, is_told: bool) -> None:
+    router = router_with_links()
+    tables = router._tables
+    version = tables.leaves.version
+    say(router, GUIDED, hops)
+    assert any(tables.leaves.merged(14)) is is_told
+    assert (tables.leaves.version != version) is not is_told
+    assert GUIDED in reached(router, 1, hops=hops - 2) if hops > 1 else GUIDED not in reached(router, 1, hops=0)
+    say(router, GUIDED, NORMAL_HOPS)
+    assert any(tables.leaves.merged(14))
+
+
 def test_a_leaf_that_wanted_nothing_before_it_told_its_table_still_wants_nothing() -> None:
     router = router_with_links()
     say(router, LEAF, 0)

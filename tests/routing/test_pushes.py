@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from gnutella.networks import Counted, Shares
 from gnutella.protocol.kinds import HEADER_SIZE, PUSH, encode_header, parse_header
 from gnutella.protocol.message import Push, encode
 from gnutella.protocol.vendor import PushProxyRequest
@@ -232,6 +233,23 @@ def test_pushes_by_udp_are_shared_out(servents: int, sources: list[str], taken: 
     refused = {outcome for outcome in outcomes if not isinstance(outcome, list)}
     assert sum(isinstance(outcome, list) for outcome in outcomes) == taken
     assert reason in refused <= {reason, DropReason.PUSH_RATE}
+
+
+@pytest.mark.parametrize(
+    ("counted", "sources", "taken"),
+    [
+        ("off", [f"11.1.{near}.1" for near in range(50)], SERVENT_BURST),
+        ("public", [f"10.1.{near}.1" for near in range(50)], SERVENT_BURST),
+        ("all", [f"10.1.{near}.1" for near in range(50)], WIDE_BURST),
+    ],
+)
+def test_whose_networks_count_for_pushes_by_udp_says_the_setting(
+    counted: Counted, sources: list[str], taken: float
+) -> None:
+    router = listening()
+    router.use_shares(Shares(counted=counted))
+    outcomes = flooded(router, [OWN_SERVENT], sources)
+    assert sum(isinstance(outcome, list) for outcome in outcomes) == taken
 
 
 def test_a_flood_of_one_provider_leaves_others_their_pushes() -> None:

@@ -9,6 +9,7 @@ import pytest
 from gnutella.protocol import qrp
 from gnutella.protocol.kinds import QUERY, ROUTE_TABLE
 from gnutella.protocol.message import Message, Query, RoutePatch, RouteReset, encode
+from gnutella.protocol.signals import decode_route_table
 from gnutella.reasons import DropReason
 from gnutella.routing.router import LinkInfo, Router
 from gnutella.routing.tables import GRACE_S
@@ -196,6 +197,45 @@ def test_a_leaf_tells_its_table_once_the_library_is_known_and_keeps_none() -> No
         assert [(frame.kind, frame.ttl, frame.hops) for frame in sent[link]] == [(ROUTE_TABLE, 1, 0)] * 2
     assert router.receive(A, table_bytes("purple"), 3.0) == []
     assert set(sent_by(router.search(Query("other"), 3.0)[1])) == {A, B}
+
+
+def test_a_library_that_changes_is_told_as_what_changed_and_leads_queries_from_then_on() -> None:
+    """Leaf, its ultrapeer and a neighbour of that, which is told the union: files that come, and files that go."""
+    leaf, ultrapeer = make_router(is_leaf=True), make_router()
+    leaf.link_opened(A, LinkInfo("10.1.1.9", OWN_ADDRESS.host, reads_tables=True), 0.0)
+    ultrapeer.link_opened(LEAF, LinkInfo("10.1.1.8", OWN_ADDRESS.host, is_leaf=True, is_ultrapeer=False), 0.0)
+    ultrapeer.link_opened(B, LinkInfo("10.1.1.7", OWN_ADDRESS.host, reads_tables=True), 0.0)
+    ultrapeer.link_opened(C, LinkInfo("10.1.1.6", OWN_ADDRESS.host), 0.0)
+    ultrapeer.set_words(())
+    neighbour = qrp.RouteTable()
+
+    def told(now: float) -> list[str]:
+        """What goes over the wire until then; each message by its kind, the leaf's before the ultrapeer's."""
+        said = []
+        for router, link in ((leaf, A), (ultrapeer, B)):
+            for frame in sent_by(router.tick(now)).get(link, []):
+                if frame.kind == ROUTE_TABLE:
+                    message = decode_route_table(frame.payload)
+                    said.append(type(message).__name__)
+                    if link == A:
+                        ultrapeer.receive(LEAF, frame.message, now)
+                    else:
+                        neighbour.receive(message)
+        return said
+
+    def leads(word: str, number: int) -> bool:
+        sent = sent_by(ultrapeer.receive(C, query_bytes(word, guid_of(number)), 100.0))
+        return LEAF in sent
+
+    leaf.set_words(qrp.hashes_of(["purple elephant.ogg"]))
+    assert told(1.0) == ["RouteReset", "RoutePatch"] * 2
+    leaf.set_words(qrp.hashes_of(["purple elephant.ogg", "green turtle.ogg"]))
+    assert told(7.0) == ["RoutePatch"] * 2, "no reset"
+    assert (leads("turtle", 1), leads("elephant", 2), neighbour.has("turtle")) == (True, True, True)
+    leaf.set_words(qrp.hashes_of(["green turtle.ogg"]))
+    said = [name for second in range(8, 60) for name in told(float(second))]
+    assert said == ["RoutePatch"] * 2
+    assert (leads("turtle", 3), leads("elephant", 4), neighbour.has("elephant")) == (True, False, False)
 
 
 # -- an overlay --------------------------------------------------------------------------------------------------------
