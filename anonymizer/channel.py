@@ -71,6 +71,10 @@ class Asker(Protocol):
         """`room` has grown from none."""
 
 
+#: What a channel may say when its clock lets it and nothing waits; None: nothing.
+NextUp = Callable[["Channel", float], Body | None]
+
+
 class Picks:
     """What one request has used: pivots, their networks, and how often it may still replace a lost circuit.
 
@@ -104,8 +108,8 @@ class Picks:
 class Channel:
     """One circuit of ours at a time, to whichever pivot it has just now; made by `Channels.open`."""
 
-    def __init__(self, owner: Channels, asker: Asker, picks: Picks, rate: float) -> None:
-        self._owner, self._asker, self._picks, self._rate = owner, asker, picks, rate
+    def __init__(self, owner: Channels, asker: Asker, picks: Picks, rate: float, next_up: NextUp) -> None:
+        self._owner, self._asker, self._picks, self._rate, self._next_up = owner, asker, picks, rate, next_up
         self._beat: Beat | None = None
         self._timer: Timer | None = None
         self._opened_at = 0.0
@@ -147,7 +151,17 @@ class Channel:
             return False
         number, opening = found
         owner = self._owner
-        self._beat = Beat(owner.circuits, owner.chance, owner.timers, number, opening, self._rate, self._has_room, now)
+        self._beat = Beat(
+            owner.circuits,
+            owner.chance,
+            owner.timers,
+            number,
+            opening,
+            self._rate,
+            self._has_room,
+            lambda when: self._next_up(self, when),
+            now,
+        )
         owner.channels[number] = self
         self._no_guard_since, self._opened_at = None, now
         wait = OPENED_FLOOR_S + exponential(self._owner.chance, OPENED_MEAN_S) + self._owner.hold()
@@ -268,12 +282,20 @@ class Channels:
         self.opened = 0
         self.unanswered = 0
 
-    def open(self, asker: Asker, now: float, picks: Picks | None = None, *, rate: float = QUIET_RATE) -> Channel:
+    def open(
+        self,
+        asker: Asker,
+        now: float,
+        picks: Picks | None = None,
+        *,
+        rate: float = QUIET_RATE,
+        next_up: NextUp = lambda channel, when: None,
+    ) -> Channel:
         """A channel for the request that has these picks; NoAnonymousRoute if no circuit can be opened.
 
-        `rate` is how many cells a second its circuits send, see `beat`.
+        `rate` is how many cells a second its circuits send, and `next_up` is asked when nothing waits; see `beat`.
         """
-        channel = Channel(self, asker, Picks() if picks is None else picks, rate)
+        channel = Channel(self, asker, Picks() if picks is None else picks, rate, next_up)
         channel.start(now)
         return channel
 

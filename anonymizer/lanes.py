@@ -1,4 +1,5 @@
-"""Several own circuits that do one transfer's work: blocks asked for and blocks stored, each by a random one of them.
+"""Several own circuits that do one transfer's work: a block is asked for by the one whose clock comes next, and stored by a
+random one.
 
 A lane is a channel and what it has been told and has not answered.  What a lost lane owed, and what one pivot did not
 find and another is asked for, once, comes before all else, for whoever reads in order waits for it; what is not answered in
@@ -13,11 +14,11 @@ from a request to its block, which is what ten hops of 25 ms each way and a virt
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from anonymizer.beat import FETCH_RATE
+from anonymizer.beat import FETCH_RATE, TURN_MEAN_S
 from anonymizer.channel import Channel, Channels, Picks
 from anonymizer.chk import routing_of
 from anonymizer.errors import AnonymityError, NoAnonymousRoute
@@ -39,7 +40,7 @@ from anonymizer.wire import BlockType
 
 #: Blocks that one lane has outstanding (design section 3.19).
 WINDOW: Final = 64
-#: Keys are asked for so many at a time while there are more: a small cell for each of them would be a twentieth of the traffic.
+#: A cell asks for as many keys, or for its lane's share of all if that is more, so that each pivot has a share of the work.
 BATCH: Final = 8
 #: A pivot that has no room gets half as many, down to this, and one more for each that it does.
 MIN_WINDOW: Final = 4
@@ -128,7 +129,9 @@ class Lanes:
     def __init__(self, channels: Channels, owner: Owner, count: int, anchors: Iterable[Attach] = ()) -> None:
         self._channels, self._owner = channels, owner
         self._anchors = tuple(anchors)
-        self._queue: list[Job] = []
+        #: Jobs that no lane has: blocks to fetch, and blocks to store.
+        self._fetches: list[Job] = []
+        self._stores: list[Job] = []
         self._lanes: list[Lane] = []
         self._by_channel: dict[Channel, Lane] = {}
         self._numbers = 0
@@ -147,8 +150,13 @@ class Lanes:
         if self.is_closed:
             return 0
         if not open_lanes:
-            return max(0, MAX_FETCH_KEYS - len(self._queue) - self.outstanding)
-        return max(0, sum(lane.window - len(lane.out) for lane in open_lanes) - len(self._queue))
+            return max(0, MAX_FETCH_KEYS - self.waiting - self.outstanding)
+        return max(0, sum(lane.window - len(lane.out) for lane in open_lanes) - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that no lane has."""
+        return len(self._fetches) + len(self._stores)
 
     @property
     def outstanding(self) -> int:
@@ -156,26 +164,32 @@ class Lanes:
 
     @property
     def is_idle(self) -> bool:
-        return not self._queue and not self.outstanding
+        return not self.waiting and not self.outstanding
 
     def add(self, jobs: Iterable[Job], now: float) -> None:
         """NoAnonymousRoute if they are the first and no lane can be opened; once it is closed they are forgotten."""
         if self.is_closed:
             return
-        self._queue += jobs
-        if not self._lanes and self._queue:
-            self._grow(now)
+        for job in jobs:
+            (self._fetches if job.block is None else self._stores).append(job)
+        if not self._lanes and self.waiting:
+            self._grow(self._count, now)
         self.pump(now)
 
     def want(self, count: int, now: float) -> None:
-        """So many lanes, now if there are some."""
+        """So many lanes, at a turn of its own: what comes down must not be what opens circuits."""
+        self._channels.timers.at(
+            now + exponential(self._channels.chance, TURN_MEAN_S), lambda when: self._widen(count, when)
+        )
+
+    def _widen(self, count: int, now: float) -> None:
         self._count = count
         if self._lanes and not self.is_closed:
-            self._grow(now)
+            self._grow(self._count, now)
 
-    def _grow(self, now: float) -> None:
-        """As many lanes as there shall be and are pivots for; NoAnonymousRoute if there is none at all."""
-        while len(self._lanes) < self._count:
+    def _grow(self, count: int, now: float) -> None:
+        """So many lanes, if there are pivots for them; NoAnonymousRoute if there is none at all."""
+        while len(self._lanes) < count:
             lane = Lane(self._numbers)
             self._numbers += 1
             self._lanes.append(lane)
@@ -193,7 +207,8 @@ class Lanes:
     def close(self, now: float) -> None:
         """All circuits end, and the owner hears nothing more."""
         self.is_closed = True
-        self._queue.clear()
+        self._fetches.clear()
+        self._stores.clear()
         for lane in self._lanes:
             lane.out.clear()
             lane.reset()
@@ -202,64 +217,67 @@ class Lanes:
 
     def _open(self, lane: Lane, now: float) -> Channel:
         self._opening = lane
-        return self._channels.open(self, now, self.picks, rate=FETCH_RATE)
+        return self._channels.open(self, now, self.picks, rate=FETCH_RATE, next_up=self._next_up)
 
     # -- sending ---------------------------------------------------------------------------------------------------------
 
     def pump(self, now: float) -> None:
-        """Send what may be sent, ask the owner for more, until neither is possible."""
+        """Say what may be stored, ask the owner for more, until neither is possible; keys go when a clock says so."""
         if self._is_turning:
             return
         self._is_turning = True
         try:
             while not self.is_closed:
-                before = len(self._queue)
-                while self._queue and self._send(now):
+                before = len(self._stores)
+                while self._stores and self._store(now):
                     pass
                 if self.free < (1 if self.is_idle else BATCH):
                     return
-                sent, waiting = before - len(self._queue), len(self._queue)
+                sent, waiting = before - len(self._stores), self.waiting
                 self._owner.more(now)
-                if not sent and len(self._queue) == waiting:
+                if not sent and self.waiting == waiting:
                     return
         finally:
             self._is_turning = False
 
-    def _send(self, now: float) -> bool:
-        """Tell a random lane something; False: none takes any of it."""
-        wanted = min(BATCH, len(self._queue))
-        lanes = [lane for lane in self._lanes if lane.free(now) >= min(wanted, max(1, lane.window // 2))]
+    def _store(self, now: float) -> bool:
+        """Give a random lane a block; False: none takes any."""
+        lanes = [lane for lane in self._lanes if lane.free(now) > 0 and lane.channel is not None and lane.channel.room]
         while lanes:
             lane = lanes.pop(self._channels.chance.randrange(len(lanes)))
-            if self._send_by(lane, now):
+            if (job := self._pop(lane, self._stores)) is not None:
+                assert lane.channel is not None
+                assert job.block is not None
+                self._put_out(lane, job, now)
+                lane.channel.say(StoreBlock(BlockType.CHK, job.block, job.second), now)
                 return True
         return False
 
-    def _send_by(self, lane: Lane, now: float) -> bool:
-        assert lane.channel is not None
-        room = lane.channel.room
-        job = self._pop(lane, lambda job: job.block is None or room > 0)
-        if job is None:
-            return False
-        if job.block is not None:
-            self._put_out(lane, job, now)
-            lane.channel.say(StoreBlock(BlockType.CHK, job.block, job.second), now)
-            return True
-        jobs = [job]
-        self._put_out(lane, job, now)
-        while len(jobs) < min(MAX_FETCH_KEYS, BATCH) and lane.free(now) > 0:
-            if (another := self._pop(lane, lambda job: job.block is None)) is None:
-                break
-            self._put_out(lane, another, now)
-            jobs.append(another)
-        lane.channel.say(_keys(jobs), now)
-        return True
+    def _next_up(self, channel: Channel, now: float) -> Body | None:
+        """The keys that go with a cell which leaves now."""
+        lane = self._by_channel.get(channel)
+        if lane is None or not self._fetches:
+            return None
+        share = -(-(self.waiting + self.outstanding) // max(1, len(self._lanes))) - len(lane.out)
+        jobs = self._take(lane, min(lane.free(now), MAX_FETCH_KEYS, max(BATCH, share)), now)
+        if not jobs:
+            return None
+        self.pump(now)
+        return _keys(jobs)
 
-    def _pop(self, lane: Lane, suits: Callable[[Job], bool]) -> Job | None:
-        """The first of the queue that this lane may have."""
-        for at, job in enumerate(self._queue):
-            if suits(job) and job.routing not in lane.out and not self._shuns(lane, job):
-                del self._queue[at]
+    def _take(self, lane: Lane, count: int, now: float) -> list[Job]:
+        """At most so many of the blocks to fetch, in their order, for this lane."""
+        jobs: list[Job] = []
+        while len(jobs) < count and (job := self._pop(lane, self._fetches)) is not None:
+            self._put_out(lane, job, now)
+            jobs.append(job)
+        return jobs
+
+    def _pop(self, lane: Lane, queue: list[Job]) -> Job | None:
+        """The first that this lane may have."""
+        for at, job in enumerate(queue):
+            if job.routing not in lane.out and not self._shuns(lane, job):
+                del queue[at]
                 return job
         return None
 
@@ -280,14 +298,10 @@ class Lanes:
     def first(self, channel: Channel, now: float) -> Body:
         lane = self._by_channel.get(channel, self._opening)
         # Of a try that found no guard.
-        self._queue[:0] = lane.out.values()
-        lane.out.clear()
+        self._take_back(lane)
         if self._anchors:
             return self._anchors[0]
-        jobs: list[Job] = []
-        while len(jobs) < MAX_FETCH_KEYS and (job := self._pop(lane, lambda job: job.block is None)) is not None:
-            jobs.append(job)
-            self._put_out(lane, job, now)
+        jobs = self._take(lane, MAX_FETCH_KEYS, now)
         return _keys(jobs) if jobs else Dummy()
 
     def opened(self, channel: Channel, now: float) -> None:
@@ -383,10 +397,14 @@ class Lanes:
 
     def _again(self, job: Job) -> None:
         """A fetch at once, for a reader waits for it; a store after all others, when there may be room."""
-        self._queue.insert(0 if job.block is None else len(self._queue), job)
+        if job.block is None:
+            self._fetches.insert(0, job)
+        else:
+            self._stores.append(job)
 
     def _take_back(self, lane: Lane) -> None:
-        self._queue[:0] = lane.out.values()
+        self._fetches[:0] = [job for job in lane.out.values() if job.block is None]
+        self._stores[:0] = [job for job in lane.out.values() if job.block is not None]
         lane.out.clear()
         lane.reset()
 

@@ -53,17 +53,19 @@ def test_an_empty_file_is_one_block() -> None:
 
 
 def test_goodput_with_a_second_from_a_request_to_its_block() -> None:
-    """10 hops of 25 ms each way and a virtual stem of 0.5 s: near 8 MB/s once the pipes are full, 4 with what comes before."""
-    net = RelayPivots(hold_s=0.12)
+    """10 hops of 25 ms each way and a virtual stem of 0.5 s: 8 MB/s while four lanes are full, of which two come at a turn."""
     data = random.Random(9).randbytes(20 << 20)
-    uri = publish(net, data, redundant=False)
-    _, result = get(net, uri)
-    first = net.run_until(lambda: bool(result.data))
-    rest = net.run_until(lambda: bool(result.ends))
-    assert result.ends == [None] and result.data == data
-    assert len(data) / rest > 7e6 and len(data) / (first + rest) > 2.5e6
-    most = [max(_outstanding(end), default=0) for end in _ends(net)]
-    assert len(most) == MANY_LANES and all(count <= WINDOW for count in most)
+    before = during = 0.0
+    for seed in (1, 2):
+        net = RelayPivots(seed, hold_s=0.12)
+        uri = publish(net, data, redundant=False)
+        _, result = get(net, uri)
+        before += net.run_until(lambda: bool(result.data))  # noqa: B023 - called at once
+        during += net.run_until(lambda: bool(result.ends))  # noqa: B023
+        assert result.ends == [None] and result.data == data
+        most = [max(_outstanding(end), default=0) for end in _ends(net)]
+        assert len(most) == MANY_LANES and all(count <= WINDOW for count in most)
+    assert 2 * len(data) / during > 5.5e6 and 2 * len(data) / (before + during) > 3e6
 
 
 def _ends(net: RelayPivots) -> list[FarEnd]:
@@ -78,7 +80,7 @@ def test_small_files_take_two_circuits_and_large_ones_four_all_at_one_guard() ->
     """Pitfall 11: no circuit per block, and a constant number of outstanding ones."""
     larger = 2 * LARGE
     for data, lanes in ((FILE, LANES), (larger, MANY_LANES)):
-        net = RelayPivots()
+        net = RelayPivots(hold_s=2.0)  # slow enough for a turn at which a large file gets more
         uri = publish(net, data, redundant=False)
         _, result = get(net, uri)
         net.run_until(lambda result=result: bool(result.ends))  # type: ignore[misc]
@@ -366,7 +368,7 @@ def test_without_a_guard_or_pivots_the_end_is_named_and_nothing_is_sent() -> Non
         net.run_until(lambda putting=putting: bool(putting.ends))  # type: ignore[misc]
         assert isinstance(putting.ends[0], NoAnonymousRoute) and net.log == []
     for pivots in (1, 2, 3):
-        net = RelayPivots(pivots=pivots)
+        net = RelayPivots(pivots=pivots, hold_s=2.0)
         uri = publish(net, LARGE, redundant=False)
         _, result = get(net, uri)
         net.run_until(lambda result=result: bool(result.ends))  # type: ignore[misc]
