@@ -178,14 +178,14 @@ class Lanes:
 
     def want(self, count: int, now: float) -> None:
         """So many lanes, at a turn of its own: what comes down must not be what opens circuits."""
-        self._channels.timers.at(
-            now + exponential(self._channels.chance, TURN_MEAN_S), lambda when: self._widen(count, when)
-        )
+        more, self._count = count - self._count, count
+        if more > 0:
+            wait = exponential(self._channels.chance, TURN_MEAN_S)
+            self._channels.timers.at(now + wait, lambda when: self._widen(more, when))
 
-    def _widen(self, count: int, now: float) -> None:
-        self._count = count
+    def _widen(self, more: int, now: float) -> None:
         if self._lanes and not self.is_closed:
-            self._grow(self._count, now)
+            self._grow(len(self._lanes) + more, now)
 
     def _grow(self, count: int, now: float) -> None:
         """So many lanes, if there are pivots for them; NoAnonymousRoute if there is none at all."""

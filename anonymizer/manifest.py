@@ -1,7 +1,8 @@
 """Manifests: which blocks make a file, and the keys that open them.
 
 A file is cut into blocks, sixteen blocks and up to sixteen check blocks make a segment.  The root names the segments; if they
-are more than fit 16 KiB it names segments of nodes, each of which names fourteen segments of the level below.  The size of the
+are more than fit one block (15 MiB) it names segments of nodes, each of which names thirty segments of the level below.  The
+design has 16 KiB as a limit; but texts are padded to whole blocks, and each level costs a reader a round trip.  The size of the
 file decides the shape of the tree, so that a manifest of any other shape is refused before anything is asked for.
 
     root = {0: size, 1: mime, 2: sha256, 3: file key, 4: segments, 5: keys of node levels, 6: sha1, 7: tiger tree}
@@ -22,13 +23,13 @@ from anonymizer.fec import MAX_CHECKS, MAX_SOURCES
 from gnutella.errors import RemoteViolation
 from gnutella.reasons import DropReason
 
-#: Text of a root or a node (design section 3.15); above it there is a level more.
-MAX_TEXT_BYTES = 16 * 1024
-#: Segments that one text names: fourteen of 1,029 bytes, and room for the fields of a root.
-NODE_SEGMENTS = 14
+#: Text of a root or a node; above it there is a level more.
+MAX_TEXT_BYTES = 31 * 1024
+#: Segments that one text names: thirty of 1,029 bytes, and room for the fields of a root.
+NODE_SEGMENTS = 30
 #: Levels of nodes below the root.
 MAX_LEVELS = 2
-#: Largest file whose root has no more than these levels: 368 GB.
+#: Largest file whose root has no more than these levels: 3.6 TB.
 MAX_FILE_BYTES = NODE_SEGMENTS * (MAX_SOURCES * NODE_SEGMENTS) ** MAX_LEVELS * MAX_SOURCES * DATA_BYTES
 #: RFC 6838 allows 127 characters for each half; nobody has longer ones than this for both.
 MAX_MIME_BYTES = 127
