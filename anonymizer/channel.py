@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from anonymizer import inner
-from anonymizer.beat import QUIET_RATE, Beat
+from anonymizer.beat import QUIET_RATE, TURN_MEAN_S, Beat
 from anonymizer.descr import PIVOT, Descriptor
 from anonymizer.errors import AnonymityError, NoAnonymousRoute, PivotTimeout
 from anonymizer.fields import Body
@@ -37,12 +37,15 @@ OPENED_MEAN_S: Final = 20.0
 MAX_REOPENS: Final = 3
 #: One that lived so long, half of what any may, was not killed to see what we do next; it is replaced without being counted.
 OLD_S: Final = 1_800.0
-#: Mean wait, besides a virtual stem, before the circuit that replaces a lost one.
-REOPEN_MEAN_S: Final = 1.0
+#: Mean wait, besides a virtual stem, before the circuit that replaces a lost one: it can be seen, so it is a turn's.
+REOPEN_MEAN_S: Final = TURN_MEAN_S
 #: While the guard is away it is looked for at such times, and for so long.  The second one serves after ten minutes and then an
 #: exponential time with a mean of five (guards.PATIENCE_S, CHECK_S): it is ready before this with a chance of .98.
 GUARD_WAIT_MEAN_S: Final = 20.0
 GUARD_WAIT_S: Final = 1_800.0
+#: A request that begins while the guard is away waits as long; if none has ever carried anything only so long, for they come
+#: with the first links or not at all.
+FIRST_GUARD_WAIT_S: Final = 60.0
 #: Circuits that are needed no more and go on for a while; beyond these the oldest ends.
 MAX_RESTING: Final = 64
 #: Picks that may turn out to be of no use (a key that is none) before we give up.
@@ -114,6 +117,7 @@ class Channel:
         self._timer: Timer | None = None
         self._opened_at = 0.0
         self._no_guard_since: float | None = None
+        self._patience_s = GUARD_WAIT_S
         self.is_closed = False
 
     @property
@@ -138,11 +142,15 @@ class Channel:
         self._let_go(now)
 
     def start(self, now: float) -> None:
-        """Open the first circuit; NoAnonymousRoute if none can be."""
-        if not self._try_open(now):
+        """Open the first circuit, or wait for the guard; NoAnonymousRoute if there is nobody to wait for."""
+        if self._try_open(now):
+            return
+        self._patience_s = self._owner.patience()
+        if not self._patience_s:
             raise NoAnonymousRoute(
                 "no relay or no pivot takes a request of ours", "wait until more nodes have been known for a day"
             )
+        self._no_guard(now)
 
     def _try_open(self, now: float) -> bool:
         first = inner.encode(self._asker.first(self, now), MAX_FIRST)
@@ -163,7 +171,7 @@ class Channel:
             now,
         )
         owner.channels[number] = self
-        self._no_guard_since, self._opened_at = None, now
+        self._no_guard_since, self._opened_at, self._patience_s = None, now, GUARD_WAIT_S
         wait = OPENED_FLOOR_S + exponential(self._owner.chance, OPENED_MEAN_S) + self._owner.hold()
         self._timer = self._owner.timers.at(now + wait, self._expired)
         return True
@@ -229,9 +237,12 @@ class Channel:
     def _reopen(self, now: float) -> None:
         if self._try_open(now):
             return
+        self._no_guard(now)
+
+    def _no_guard(self, now: float) -> None:
         if self._no_guard_since is None:
             self._no_guard_since = now
-        if now - self._no_guard_since >= GUARD_WAIT_S:
+        if now - self._no_guard_since >= self._patience_s:
             self._fail(NoAnonymousRoute("the guard is away, or no pivot is left"), now)
             return
         wait = exponential(self._owner.chance, GUARD_WAIT_MEAN_S)
@@ -257,8 +268,9 @@ class Channel:
 class Channels:
     """All channels of this node.
 
-    `guard_network` says what KnownNodes.network_of says of the guard (None: there is no guard); `hold` draws the seconds by
-    which a reaction of ours is to be later, as Stem does for cells.
+    `guard_network` says what KnownNodes.network_of says of the guard (None: there is no guard), `has_guards` whether one is
+    listed that may come back (True), or may come to be (False; None: none is); `hold` draws the seconds by which a reaction of
+    ours is to be later, as Stem does for cells.
     """
 
     def __init__(
@@ -271,8 +283,10 @@ class Channels:
         new_key: NewKey,
         guard_network: Callable[[], str | None],
         hold: Callable[[], float] | None = None,
+        has_guards: Callable[[], bool | None] = lambda: None,
     ) -> None:
-        self._own_id, self._known, self._new_key, self._guard_network = own_id, known, new_key, guard_network
+        self._own_id, self._known, self._new_key = own_id, known, new_key
+        self._guard_network, self._has_guards = guard_network, has_guards
         self.circuits, self.chance, self.timers = circuits, chance, timers
         self.hold = hold or (lambda: VirtualStem(chance, [], False).hold(chance))
         self.channels: dict[int, Channel] = {}
@@ -298,6 +312,13 @@ class Channels:
         channel = Channel(self, asker, Picks() if picks is None else picks, rate, next_up)
         channel.start(now)
         return channel
+
+    def patience(self) -> float:
+        """For how long a request may wait for its first circuit: not at all if it is not the guard that is missing."""
+        has_guards = None if self._guard_network() is not None else self._has_guards()
+        if has_guards is None:
+            return 0.0
+        return GUARD_WAIT_S if has_guards else FIRST_GUARD_WAIT_S
 
     def rest(self, beat: Beat, now: float) -> None:
         """The circuit of that clock is needed no more, and ends a while later."""

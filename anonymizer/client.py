@@ -52,8 +52,9 @@ class Client:
     """One node as origin.
 
     `guard_network` says what KnownNodes.network_of says of the guard, None without one; `hold` draws a virtual stem's delay
-    (Stem.hold); `links` counts open relay links; `edge_age` is how long there has been the edge to the guard; `clock_skew` says
-    by how many seconds the clocks of others are ahead of ours; `numbers` are the rows that an earlier run kept of `documents`.
+    (Stem.hold), for `has_guards` see Channels; `links` counts open relay links; `edge_age` is how long there has been the edge
+    to the guard; `clock_skew` says by how many seconds the clocks of others are ahead of ours; `numbers` are the rows that an
+    earlier run kept of `documents`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Client:
         guard_network: Callable[[], str | None],
         *,
         hold: Callable[[], float] | None = None,
+        has_guards: Callable[[], bool | None] = lambda: None,
         links: Callable[[], int] = lambda: MIN_LINKS,
         edge_age: Callable[[float], float | None] = lambda now: None,
         clock_skew: Callable[[], float | None] = lambda: None,
@@ -77,7 +79,7 @@ class Client:
         self._links, self._edge_age, self._clock_skew = links, edge_age, clock_skew
         self.meter = Meter()
         metered = Metered(circuits, self.meter)
-        self.channels = Channels(own_id, metered, known, chance, timers, new_key, guard_network, hold)
+        self.channels = Channels(own_id, metered, known, chance, timers, new_key, guard_network, hold, has_guards)
         self.documents = Documents(self.channels, numbers)
         self.decoys = Decoys(self.channels)
 

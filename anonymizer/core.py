@@ -171,6 +171,7 @@ class Core:
             new_key,
             self._guard_network,
             hold=self.stem.hold,
+            has_guards=lambda: self.stem.guards.was_used,
             links=lambda: len(self.membership.links),
             edge_age=self.guard_age,
             clock_skew=lambda: self.membership.clock_skew_s,

@@ -77,6 +77,9 @@ class Decoys:
 
     def _open(self, now: float) -> None:
         self._plan(now)
+        if self._channels.patience():
+            # Those that had waited would all begin when the guard is back.
+            return
         try:
             self._channels.open(Decoy(self._channels), now)
         except NoAnonymousRoute:

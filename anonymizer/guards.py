@@ -58,6 +58,11 @@ class Guards:
         """Those listed, in the order of their use."""
         return [guard.node for guard in self._guards]
 
+    @property
+    def was_used(self) -> bool | None:
+        """Whether one of them has carried anything; None: none is listed."""
+        return any(guard.is_used for guard in self._guards) if self._guards else None
+
     def __contains__(self, node: NodeId) -> bool:
         return any(guard.node == node for guard in self._guards)
 

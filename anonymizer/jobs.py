@@ -79,7 +79,7 @@ class Job(ABC):
         told = {} if self.reading is None else self.reading.row()
         return {
             "id": self.number,
-            "state": self.state,
+            "state": "waiting" if self.state == "opening" and self._layer.client.channels.patience() else self.state,
             "name": self.name,
             "size": self.size,
             "downloaded": self.done_bytes,

@@ -44,6 +44,9 @@ LIFE_SPREAD: Final = 0.25
 TICK_S: Final = 1.0
 #: Bytes that a link is given at once: what Twisted's transports hold before they push back.
 TURN: Final = 65_536
+#: What becomes due within so long leaves together: a turn of the reactor costs more than most cells do.  A twelfth of the mean
+#: delay of a hop.
+SLOT_S: Final = 0.002
 
 
 class Core(Protocol):
@@ -106,6 +109,7 @@ class RelayLinks:
         self._blocked: set[bytes] = set()
         self._visits = _Visits()
         self._call: Any = None
+        self._flushed_at = 0.0
         self._is_flushing = self._is_stopping = False
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = reactor
@@ -324,12 +328,13 @@ class RelayLinks:
         """Flush in so many seconds, unless it is planned for sooner."""
         if self._is_stopping:
             return
-        at = self._reactor.seconds() + wait
+        now = self._reactor.seconds()
+        at = max(now + wait, self._flushed_at + SLOT_S)
         if self._call is not None and self._call.active():
             if self._call.getTime() <= at:
                 return
             self._call.cancel()
-        self._call = self._reactor.callLater(wait, self._flush)
+        self._call = self._reactor.callLater(at - now, self._flush)
 
     def _hush(self) -> None:
         if self._call is not None and self._call.active():
@@ -337,7 +342,7 @@ class RelayLinks:
         self._call = None
 
     def _flush(self) -> None:
-        self._call = None
+        self._call, self._flushed_at = None, self._reactor.seconds()
         self._is_flushing = True
         try:
             waiting: dict[bytes, list[Cell]] = {}

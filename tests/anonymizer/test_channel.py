@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from anonymizer.channel import MAX_REOPENS, OLD_S, OPENED_FLOOR_S, Channel, Channels, Picks
+from anonymizer.channel import (
+    FIRST_GUARD_WAIT_S,
+    GUARD_WAIT_S,
+    MAX_REOPENS,
+    OLD_S,
+    OPENED_FLOOR_S,
+    Channel,
+    Channels,
+    Picks,
+)
 from anonymizer.errors import AnonymityError, NoAnonymousRoute, PivotTimeout
 from anonymizer.fields import Body
 from anonymizer.inner import Dummy, FailReason, FetchKeys, InnerBlock
@@ -48,8 +59,24 @@ class Log:
         self.events.append("room")
 
 
-def channels_of(net: RelayPivots, guard_network: str | None = "guard", own_id: bytes = b"o" * 32) -> Channels:
-    channels = Channels(own_id, net, net.known, net.rng, net.timers, net.new_key, lambda: guard_network)
+def channels_of(
+    net: RelayPivots,
+    guard_network: str | None = "guard",
+    own_id: bytes = b"o" * 32,
+    *,
+    is_here: Callable[[], bool] = lambda: True,
+    has_guards: bool | None = None,
+) -> Channels:
+    channels = Channels(
+        own_id,
+        net,
+        net.known,
+        net.rng,
+        net.timers,
+        net.new_key,
+        lambda: guard_network if is_here() else None,
+        has_guards=lambda: has_guards,
+    )
     net.origin = channels
     return channels
 
@@ -208,6 +235,26 @@ def test_the_guard_is_waited_for_and_then_the_end_is_named() -> None:
     net.kill(2)
     net.run(3_600.0)
     assert isinstance(log.errors[0], NoAnonymousRoute)
+
+
+@pytest.mark.parametrize(
+    ("has_guards", "waits_s"), [(True, GUARD_WAIT_S), (False, FIRST_GUARD_WAIT_S)], ids=["used before", "never used"]
+)
+def test_who_begins_while_the_guard_is_away_waits_for_it(has_guards: bool, waits_s: float) -> None:
+    for comes_back in (True, False):
+        net, log, here = RelayPivots(), Log(), [False]
+        channels = channels_of(net, is_here=lambda here=here: here[0], has_guards=has_guards)  # type: ignore[misc]
+        channels.open(log, net.now)
+        net.run(waits_s / 3)
+        assert net.log == [] and log.events == []
+        here[0] = comes_back
+        net.run(2 * waits_s)
+        if comes_back:
+            assert log.events == ["opened", "heard"]
+        else:
+            assert isinstance(log.errors[0], NoAnonymousRoute) and net.log == []
+        with pytest.raises(NoAnonymousRoute):
+            channels_of(RelayPivots(pivots=0), has_guards=has_guards).open(Log(), net.now)
 
 
 def test_old_circuits_are_replaced_without_being_counted() -> None:

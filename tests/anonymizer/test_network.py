@@ -146,12 +146,13 @@ def test_a_guard_that_leaves_is_waited_for_and_then_the_second_carries_the_rest(
     hops = first_hops(node)
     net.run(5)
     late.start()
-    assert late.errors == ["NoAnonymousRoute"] and late.refused_at_once == 1 and late.transfer is not None
+    assert not late.is_over and not late.errors, "who begins while the guard is away waits for it as well"
     net.run(50)
     assert not hops
     assert not reader.is_over
     assert net.run_until(lambda: reader.is_over, 600, 2.0)
     assert reader.done is not None and set(hops) == {second}
+    assert net.run_until(lambda: late.is_over, 600, 2.0) and late.done is not None and not late.errors
 
 
 def test_with_fewer_and_fewer_peers_each_end_is_a_name_and_no_other_way_is_taken(
@@ -175,7 +176,7 @@ def test_with_fewer_and_fewer_peers_each_end_is_a_name_and_no_other_way_is_taken
         reader = Reader(node, uri, len(DATA))
         node.core.cache.expire(net.now + 1e6)
         reader.start()
-        assert net.run_until(lambda reader=reader: reader.is_over, 400, 2.0)  # type: ignore[misc]
+        assert net.run_until(lambda reader=reader: reader.is_over, 2_000, 2.0)  # type: ignore[misc]
         assert reader.done is not None or len(reader.errors) == 1
         names |= {*reader.errors} if reader.done is None else {"done"}
         assert reader.done is None or left >= 5

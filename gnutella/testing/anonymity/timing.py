@@ -119,7 +119,8 @@ class Origin:
         if kind is Origins.CLOCK:
             opening: Any = Noise()
             now = net.clock.now
-            self.beat = Beat(node.stem, net.rng, self._timers, number, opening, rate, lambda when: None, now)
+            nothing = lambda when: None  # noqa: E731
+            self.beat = Beat(node.stem, net.rng, self._timers, number, opening, rate, nothing, nothing, now)
             self.beat.end = opening
         node.on_heard = self._heard
 
