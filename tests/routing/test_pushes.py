@@ -273,11 +273,11 @@ def test_a_flood_for_one_servent_leaves_others_their_pushes() -> None:
 # -- whose servent id it is --------------------------------------------------------------------------------------------
 
 
-def with_leaves(**info: Guid) -> Router:
-    """Neighbours A, B and C, of which A asked, and leaves 10 and 11; the handshake of 10 said `info`."""
+def with_leaves(servent_id: Guid | None = None) -> Router:
+    """Neighbours A, B and C, of which A asked, and leaves 10 and 11; the handshake of 10 said `servent_id`."""
     router = make_router()
     open_links(router, 3)
-    router.link_opened(LinkId(10), LinkInfo("10.1.2.1", OWN_ADDRESS.host, is_leaf=True, **info), 0.0)
+    router.link_opened(LinkId(10), LinkInfo("10.1.2.1", OWN_ADDRESS.host, is_leaf=True, servent_id=servent_id), 0.0)
     router.link_opened(LinkId(11), LinkInfo("10.1.2.2", OWN_ADDRESS.host, is_leaf=True), 0.0)
     router.receive(A, query_bytes(), 1.0)
     return router
