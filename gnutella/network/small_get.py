@@ -23,12 +23,14 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from gnutella.errors import Refused
+from gnutella.network.names import resolve_name
 from gnutella.reasons import DropReason
 from gnutella.units import Address, is_plausible_peer
 
 #: Seconds for name, connection, head and body together.
 TIMEOUT_S = 30.0
 CONNECT_TIMEOUT_S = 15.0
+RESOLVE_TIMEOUT_S = 15.0
 #: Bytes of heads, beside those that the body may have.
 MAX_HEADS = 16384
 
@@ -39,7 +41,7 @@ async def resolve(reactor: Any, host: str, *, allow_private: bool) -> str:
         found = str(ipaddress.ip_address(host))
     except ValueError:
         try:
-            found = await reactor.resolve(host, (5, 10))
+            found = await resolve_name(reactor, host, RESOLVE_TIMEOUT_S)
         except Exception as error:  # noqa: BLE001 - whatever the resolver makes of a stranger's text
             raise Refused(DropReason.CACHE_FAILED, f"no address: {type(error).__name__}") from None
     if not is_plausible_peer(Address(found, 1), allow_private=allow_private):

@@ -22,6 +22,7 @@ from gnutella.network.datagram_port import open_datagram_port
 from gnutella.network.gate import Gate
 from gnutella.network.interfaces import local_host_towards, multicast_interfaces
 from gnutella.network.multicast import LanGroup
+from gnutella.network.names import resolve_name
 from gnutella.network.own_address import OwnAddresses, is_loopback, plain_host
 from gnutella.network.sources import Asked, Source, caches_source, reason
 from gnutella.protocol.message import Pong
@@ -44,7 +45,7 @@ TICK_S = 1.0
 #: Datagrams read are at most this long; longer ones are cut, and then are no whole message.
 MAX_DATAGRAM = 4096
 #: Seconds for the name of a host cache.
-RESOLVE_TIMEOUT_S = 10
+RESOLVE_TIMEOUT_S = 10.0
 #: Addresses of the host cache that must be worth dialling before nobody is asked for more.
 ENOUGH_HOSTS = 8
 #: Seconds for which our own addresses are taken as known.
@@ -296,7 +297,7 @@ class Udp:
                 self.datagrams.resolved(host, self._clock())
                 self._write(host, to.port, data, port)
 
-        resolving = self._reactor.resolve(to.host, (RESOLVE_TIMEOUT_S,))
+        resolving = resolve_name(self._reactor, to.host, RESOLVE_TIMEOUT_S)
 
         def lost(failure: Failure) -> None:
             self._caches.unreachable(to, f"{to.host}: {failure.getErrorMessage()}")

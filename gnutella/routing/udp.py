@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from gnutella.errors import RemoteViolation
-from gnutella.networks import Shares
+from gnutella.networks import Shares, is_ip
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.kinds import (
     HEADER_SIZE,
@@ -317,11 +317,11 @@ class Datagrams:
         found = parse_phc(pong.ggep.get("PHC") or b"")
         name = pong.ggep.get("UDPHC")
         if name is not None:
-            text = name.decode("latin-1") or source.host
-            cache = parse_cache(text, pong.address.port or source.port)
+            text, port = name.decode("latin-1"), pong.address.port or source.port
+            cache = parse_cache(text, port) if text else Address(source.host, port)
             found += [cache] if cache is not None and ":" not in text else []
         for cache in found:
-            if not _is_ip(cache.host) or is_plausible_peer(cache, allow_private=self._allow_private):
+            if not is_ip(cache.host) or is_plausible_peer(cache, allow_private=self._allow_private):
                 self.caches.learn(cache)
 
     # -- what we send --------------------------------------------------------------------------------------------------
@@ -384,11 +384,3 @@ def _seen_as(pong: Pong, source: Address) -> list[UdpAction]:
 def _uptime(pong: Pong) -> int | None:
     uptime_s = pong.daily_uptime_s
     return None if uptime_s is None else min(uptime_s, 86400)
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from gnutella.networks import is_ip
 from gnutella.routing.seams import Chance
 from gnutella.units import DEFAULT_PORT, Address, parse_address
 
@@ -40,12 +41,13 @@ def parse_phc(raw: bytes) -> list[Address]:
 
 
 def parse_cache(text: str, port: int = DEFAULT_PORT) -> Address | None:
-    """Host name or IPv4 address with or without a port; None when it cannot be one."""
+    """Host name or IP (IPv6 in brackets) with or without a port; None when it cannot be one."""
     try:
         address = parse_address(text, port)
     except ValueError:
         return None
-    return address if _NAME.fullmatch(address.host) and address.port else None
+    is_host = _NAME.fullmatch(address.host) or (is_ip(address.host) and "%" not in address.host)
+    return address if is_host and address.port else None
 
 
 @dataclass(slots=True)

@@ -280,6 +280,15 @@ def test_a_pong_of_a_cache_names_others_by_udphc_and_phc() -> None:
     assert len(udp.caches) == 4
 
 
+def test_a_cache_that_answers_over_ipv6_is_known_by_its_address() -> None:
+    udp = make_datagrams(caches=[CACHE])
+    six = Address("2a02:8388:1::7", 6346)
+    block = {"UDPHC": b"", "PHC": b"[2a02:8388:2::8]:77\n[fe80::1]:6\n[::1]:6"}
+    udp.receive(pong_datagram(asked(udp), Address(CACHE.host, 6346), **block), six, 1.0)
+    assert six in udp.caches and Address("2a02:8388:2::8", 77) in udp.caches
+    assert len(udp.caches) == 3, "those that only a cable or this machine has are left out"
+
+
 def test_pongs_beyond_what_one_ping_can_bring_are_refused() -> None:
     udp = make_datagrams(caches=[CACHE])
     guid = asked(udp)

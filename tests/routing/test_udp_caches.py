@@ -107,9 +107,10 @@ def test_a_list_of_caches_is_read_line_by_line() -> None:
     raw = (
         b"a.example:3558&tls=1\nb.example\n\nnot a host\n192.0.2.1:99999\n192.0.2.2:1\r\n[::1]:5\nc\xff.example:1\n-x:1"
     )
-    assert parse_phc(raw) == [Address("a.example", 3558), Address("b.example", 6346), Address("192.0.2.2", 1)]
+    six = Address("::1", 5)
+    assert parse_phc(raw) == [Address("a.example", 3558), Address("b.example", 6346), Address("192.0.2.2", 1), six]
     assert len(parse_phc(b"a.example\n" * (MAX_LINES + 5))) == MAX_LINES
-    assert parse_cache("x" * 254) is None
+    assert parse_cache("x" * 254) is None and parse_cache("[2a02:8388::1%e0]:5") is None
 
 
 # -- calls -------------------------------------------------------------------------------------------------------------
