@@ -62,10 +62,10 @@ def caches_source(name: str, caches: Iterable[Asked], none_known: str) -> Source
     good = sum(row.has_answered and not row.failures for row in rows)
     if good:
         return Source(name, "good", f"{good} of {len(rows)} answered")
-    if any(row.is_asked for row in rows):
-        return Source(name, "asking", f"{len(rows)} known, no answer yet")
-    failed = [row for row in rows if row.failures]
+    failed = [row for row in rows if row.failures]  # also those that are being asked once more
     if not failed:
+        if any(row.is_asked for row in rows):
+            return Source(name, "asking", f"{len(rows)} known, no answer yet")
         return Source(name, "idle", f"{len(rows)} known, not needed so far")
     why = next((row.why for row in failed if row.why), "no answer")
     return Source(name, "failed", f"{len(failed)} of {len(rows)} asked in vain: {reason(why)}")

@@ -27,6 +27,7 @@ E0 = Interface("e0", "10.1.2.3", IPv4Network("10.1.2.0/24"))
         ([FRESH, FRESH], "idle", "2 known, not needed so far"),
         ([ASKED, FRESH], "asking", "2 known, no answer yet"),
         ([GOOD, FRESH, Asked(3, True, False)], "good", "1 of 3 answered"),
+        ([Asked(2, True, True), ASKED], "failed", "1 of 2 asked in vain: no answer"),
         ([Asked(2, True, False), FRESH], "failed", "1 of 2 asked in vain: no answer"),
         (
             [Asked(1, False, False), Asked(1, False, False, "a: no such name")],
