@@ -31,7 +31,11 @@ _HOW = (
 )
 JOB_COLUMNS = (
     Column("id", "number", "#", 3),
-    Column("state", width=10, meaning="opening, waiting (for the first hop), fetching, inserting, done, failed or cancelled"),
+    Column(
+        "state",
+        width=10,
+        meaning="opening, waiting (for the first hop), fetching, inserting, done, failed or cancelled",
+    ),
     Column("name", width=32, flexible=True),
     Column("size", "size", meaning="bytes; 0 until its manifest is here"),
     Column("downloaded", "size", "got", default=0, meaning="bytes verified, or inserted"),
