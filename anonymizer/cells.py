@@ -33,7 +33,7 @@ LARGE, LAST, SLOW = 1, 2, 4
 MAX_CHANNEL = 2**32 - 1
 
 _HEADER = struct.Struct(">BBBBIHHI")
-_ZEROS = memoryview(bytes(LARGE_BODY))
+_ZEROS = bytes(LARGE_BODY)
 
 
 class Command(IntEnum):
@@ -124,9 +124,9 @@ class Cell:
         return b"".join((head, self.body, _ZEROS[:room]))
 
 
-def size_of(head: bytes | memoryview) -> int:
-    """How long the cell is that begins with these HEADER_SIZE bytes, all of which are checked."""
-    version, command, flags, reserved8, channel, length, reserved16, reserved32 = _HEADER.unpack_from(head)
+def _head(data: bytes, at: int) -> tuple[int, int, int, int, int]:
+    """Size, command, flags, channel and length of body of the cell whose header is at `at`, all of which are checked."""
+    version, command, flags, reserved8, channel, length, reserved16, reserved32 = _HEADER.unpack_from(data, at)
     if version != VERSION:
         raise Violation(Refusal.BAD_VERSION)
     if command not in SHAPES:
@@ -137,19 +137,21 @@ def size_of(head: bytes | memoryview) -> int:
     size = LARGE_SIZE if flags & LARGE else SMALL_SIZE
     if length > size - HEADER_SIZE:
         raise Violation(Refusal.BODY_TOO_LONG, f"{length} bytes")
-    return size
+    return size, command, flags, channel, length
 
 
-def decode(data: bytes | memoryview) -> Cell:
+def decode(data: bytes) -> Cell:
     """The one cell that `data` is, header and fill checked, its body not yet read."""
-    view = memoryview(data)
-    if len(view) < HEADER_SIZE or size_of(view) != len(view):
-        raise Violation(Refusal.WRONG_SIZE, f"{len(view)} bytes")
-    _, command, flags, _, channel, length, _, _ = _HEADER.unpack_from(view)
-    end = HEADER_SIZE + length
-    if view[end:] != _ZEROS[: len(view) - end]:
+    if len(data) < HEADER_SIZE or (head := _head(data, 0))[0] != len(data):
+        raise Violation(Refusal.WRONG_SIZE, f"{len(data)} bytes")
+    return _cell(data, 0, *head)
+
+
+def _cell(data: bytes, at: int, size: int, command: int, flags: int, channel: int, length: int) -> Cell:
+    end = at + HEADER_SIZE + length
+    if data[end : at + size] != _ZEROS[: size - HEADER_SIZE - length]:
         raise Violation(Refusal.FILL_NOT_ZERO)
-    body = bytes(view[HEADER_SIZE:end])
+    body = data[at + HEADER_SIZE : end]
     return Cell(Command(command), body, channel, bool(flags & LARGE), bool(flags & LAST), bool(flags & SLOW))
 
 
@@ -159,16 +161,15 @@ class Walker:
     After a Violation the link is of no use any more: every later call raises the same one.
     """
 
-    __slots__ = ("_broken", "_rest")
+    __slots__ = ("_broken", "_needed", "_pieces", "pending")
 
     def __init__(self) -> None:
-        self._rest = bytearray()
+        self._pieces: list[bytes] = []
+        #: Bytes of an unfinished cell; always less than LARGE_SIZE.
+        self.pending = 0
+        #: So many are needed before there is more to say about it.
+        self._needed = HEADER_SIZE
         self._broken: Violation | None = None
-
-    @property
-    def pending(self) -> int:
-        """Bytes of an unfinished cell; always less than LARGE_SIZE."""
-        return len(self._rest)
 
     def feed(self, data: bytes) -> Iterator[Cell]:
         """The cells that `data` completes, in order.  A bad header is refused as soon as it is here.
@@ -177,21 +178,27 @@ class Walker:
         """
         if self._broken is not None:
             raise self._broken
-        self._rest += data
-        rest, at = bytes(self._rest), 0
+        self._pieces.append(data)
+        self.pending += len(data)
+        if self.pending < self._needed:
+            return
+        stream = b"".join(self._pieces)
+        at, self._needed = 0, HEADER_SIZE
         try:
-            while len(rest) - at >= HEADER_SIZE:
-                end = at + size_of(memoryview(rest)[at : at + HEADER_SIZE])
-                if end > len(rest):
+            while len(stream) - at >= HEADER_SIZE:
+                head = _head(stream, at)
+                if at + head[0] > len(stream):
+                    self._needed = head[0]
                     break
-                cell = decode(memoryview(rest)[at:end])
-                at = end
+                cell = _cell(stream, at, *head)
+                at += head[0]
                 yield cell
         except Violation as violation:
-            self._broken, at = violation, len(rest)
+            self._broken, at = violation, len(stream)
             raise
         finally:
-            del self._rest[:at]
+            self._pieces = [stream[at:]]
+            self.pending = len(stream) - at
 
 
 def slices(data: bytes) -> Iterator[bytes]:

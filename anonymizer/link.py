@@ -133,7 +133,9 @@ class Link(TwistedProtocol):
         was_open = self.session.is_open
         try:
             pieces = self.session.feed(data)
-            self._write(self.session.take())
+            if not was_open:
+                # Once it is open, what TLS itself has to say goes with the next cell.
+                self._write(self.session.take())
             if self.session.is_open and not was_open:
                 self._say_hello()
             self._hear(b"".join(pieces))

@@ -193,8 +193,8 @@ class RelayLinks:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is planned to be sent at once."""
-        return self._call is None or not self._call.active() or self._call.getTime() > self._reactor.seconds()
+        """Whether nothing is planned to be sent in this slot."""
+        return self._call is None or not self._call.active() or self._call.getTime() > self._reactor.seconds() + SLOT_S
 
     # -- link.Owner ------------------------------------------------------------------------------------------------------
 

@@ -208,10 +208,11 @@ class Session:
         """What is to be sent to the peer now."""
         pieces: list[bytes] = []
         try:
-            while True:
+            while not pieces or len(pieces[-1]) == _READ:
                 pieces.append(self._connection.bio_read(_READ))
         except SSL.Error:
-            return b"".join(pieces)
+            pass
+        return b"".join(pieces)
 
     def end(self) -> bytes:
         """The last bytes for the peer."""
