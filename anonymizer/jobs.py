@@ -384,7 +384,7 @@ class PutJob(Job):
         self.uri, self.done_bytes = str(put.uri), self.size
         if self._is_listed:
             # It can be fetched, whether or not this node remembers to offer it.
-            listing = self._layer.list_inserted(self._path.name, self.size, put.uri)
+            listing = self._layer.list_inserted(self._path.name, self.size, put.uri, self._file.sha1)
             listing.addBoth(lambda _: self._announce(self._layer.now()))
         else:
             self._announce(now)

@@ -52,8 +52,11 @@ class Layer(Protocol):
     def partials_in_use(self) -> set[Path]:
         """Where jobs that go on write."""
 
-    def list_inserted(self, name: str, size: int, uri: ChkUri) -> Deferred[None]:
-        """Answer anonymous searches with a file that was inserted; fires when that outlasts a crash."""
+    def list_inserted(self, name: str, size: int, uri: ChkUri, sha1: bytes) -> Deferred[None]:
+        """Answer anonymous searches with a file that was inserted; fires when that outlasts a crash.
+
+        Its SHA-1 is for warnings, and told to nobody.
+        """
 
     def serve(self, path: Path, is_wanted: Callable[[], bool]) -> Deferred[ServedFile]:
         """Read a file and offer it by anchors; fires when that outlasts a crash."""

@@ -57,6 +57,7 @@ class OpenFile:
             raise
         self.size = self._mark[0]
         self._read = 0
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
 
     def _look(self) -> tuple[int, int]:
         """Size and time of change."""
@@ -75,6 +76,7 @@ class OpenFile:
         while len(found) < wanted and (piece := os.read(self._fd, wanted - len(found))):
             found += piece
         self._read += len(found)
+        self._sha1.update(found)
         is_end = len(found) < wanted
         if self._read > self.size or (is_end and (self._read != self.size or self._look() != self._mark)):
             raise UserError(
@@ -90,6 +92,12 @@ class OpenFile:
         """Read it from its first byte again."""
         os.lseek(self._fd, 0, os.SEEK_SET)
         self._read = 0
+        self._sha1 = hashlib.sha1(usedforsecurity=False)
+
+    @property
+    def sha1(self) -> bytes:
+        """Of all that was read: what the plain overlay knows the file by."""
+        return self._sha1.digest()
 
     def close(self) -> None:
         """No more is read; harmless when it is closed."""

@@ -35,13 +35,14 @@ class ServedFile:
     size: int
     places: dict[bytes, int]
     nodes: dict[bytes, bytes]
+    sha1: bytes
 
 
 def index_file(path: Path, key: bytes, mime: str, is_wanted: Callable[[], bool] = lambda: True) -> ServedFile:
     """Read a file whose blocks are to be sealed under `key`.  UserError if it cannot be read or is too large."""
     splitter = Splitter(key, redundant=False)
     places: dict[bytes, int] = {}
-    size = 0
+    size, sha1 = 0, b""
     file: OpenFile | None = None
     try:
         file = OpenFile(path)
@@ -51,6 +52,7 @@ def index_file(path: Path, key: bytes, mime: str, is_wanted: Callable[[], bool] 
             size += len(data)
             for block in splitter.feed(data):
                 places[block.routing] = len(places)
+        sha1 = file.sha1
     except OSError as error:
         raise unreadable(path, error) from None
     finally:
@@ -64,7 +66,7 @@ def index_file(path: Path, key: bytes, mime: str, is_wanted: Callable[[], bool] 
             places[block.routing] = len(places)
         else:
             nodes[block.routing] = block.sealed
-    return ServedFile(path, key, uri, size, places, nodes)
+    return ServedFile(path, key, uri, size, places, nodes, sha1)
 
 
 class Served:

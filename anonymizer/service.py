@@ -97,6 +97,8 @@ class RelayLayer:
         self.disk = Workers(node.reactor, count=1, name="relay-files")
         self.view = RelayFace(self)
         self.served = Served()
+        #: Of what is offered, by the routing key of its manifest: never told to anybody, only compared with the library.
+        self._sha1: dict[bytes, bytes] = {}
         #: What this node's own disk did not take.
         self.refusals = Refusals()
         self.core: Core
@@ -236,6 +238,7 @@ class RelayLayer:
         self.core.stem.guards.restore(kept.kept.guards, now)
         self.core.client.documents.keep = self._keep_documents
         self.core.shares.restore(kept.offers.shares)
+        self._sha1 = dict(kept.offers.sha1)
         self._guards = self.core.stem.guards.rows()
         for share in list(self.core.shares):
             if share.is_anchored:
@@ -361,8 +364,9 @@ class RelayLayer:
             lambda failure: failure.trap(WorkersStopped)
         )
 
-    def list_inserted(self, name: str, size: int, uri: ChkUri) -> Deferred[None]:
+    def list_inserted(self, name: str, size: int, uri: ChkUri, sha1: bytes) -> Deferred[None]:
         """Answer anonymous searches with a file that was inserted; fires when that outlasts a crash."""
+        self._sha1[uri.routing] = sha1
         return self._offer(AnonymousShare(name, size, mime_of(name), kind_bits(name), uri, False))
 
     def _offer(self, share: AnonymousShare) -> Deferred[None]:
@@ -382,7 +386,9 @@ class RelayLayer:
             error = failure.value
             raise StateNotKept("what is offered", error.message if isinstance(error, UserError) else "the node stops")
 
-        return self._keep(state.OFFERS, state.Offers(self.core.shares.rows(), anchored)).addErrback(not_kept)
+        self._sha1 = {share.uri.routing: self._sha1.get(share.uri.routing, b"") for share in self.core.shares}
+        offers = state.Offers(self.core.shares.rows(), anchored, self._sha1)
+        return self._keep(state.OFFERS, offers).addErrback(not_kept)
 
     def serve(self, path: Path, is_wanted: Callable[[], bool]) -> Deferred[ServedFile]:
         """Read a file and offer it by anchors."""
@@ -391,6 +397,7 @@ class RelayLayer:
             if not is_wanted():
                 return file
             self.served.add(file)
+            self._sha1[file.uri.routing] = file.sha1
             name = path.name
             share = AnonymousShare(name, file.size, mime_of(name), kind_bits(name), file.uri, True)
             self.core.anchoring.add(file.uri.routing, self.now())
@@ -411,6 +418,7 @@ class RelayLayer:
             self._not_served(Failure(UserError("it has changed")), share)
             return
         self.served.add(file)
+        self._sha1[file.uri.routing] = file.sha1
         self.core.anchoring.add(file.uri.routing, self.now())
         self.wake()
 
@@ -420,9 +428,9 @@ class RelayLayer:
         self._keep_offers().addErrback(lambda failure: failure.trap(StateNotKept))
 
     def unshare(self, share: AnonymousShare) -> Deferred[None]:
-        """Offer it no more; fires when that outlasts a crash."""
+        """Offer it no more; fires when that outlasts a crash, and its name is not on the disk any more."""
         self._withdraw(share)
-        return self._keep_offers()
+        return self._keep_offers().addCallback(lambda _: self.node.store.erase())
 
     def _withdraw(self, share: AnonymousShare) -> None:
         routing = share.uri.routing
@@ -433,8 +441,8 @@ class RelayLayer:
 
     def warning(self, share: AnonymousShare) -> str:
         """What gives an offered file away all the same."""
-        catalog = self.node.library.catalog
-        return sibling_warning(share, lambda sha1: catalog.by_sha1(sha1) is not None) or ""
+        catalog, sha1 = self.node.library.catalog, self._sha1.get(share.uri.routing, b"")
+        return sibling_warning(sha1, lambda sha1: catalog.by_sha1(sha1) is not None) or ""
 
     def _read_block(self, routing: bytes, done: Callable[[bytes | None, float], None]) -> None:
         def read(block: bytes | None) -> None:

@@ -147,12 +147,6 @@ class ShareIndex:
                     seen.add(routing)
                     yield routing
 
-    # -- beside the plain library ----------------------------------------------------------------------------------------
-
-    def siblings(self, is_plain: Callable[[bytes], bool]) -> list[AnonymousShare]:
-        """Files that are offered plainly as well; `is_plain` knows the SHA-1 of those in the plain library."""
-        return [share for share in self._shares.values() if share.sha1 and is_plain(share.sha1)]
-
     # -- over restarts ---------------------------------------------------------------------------------------------------
 
     def rows(self) -> list[Row]:
@@ -172,9 +166,9 @@ class ShareIndex:
         return len(self) - before
 
 
-def sibling_warning(share: AnonymousShare, is_plain: Callable[[bytes], bool]) -> str | None:
-    """What to say to who offers this file anonymously; None: it is not in the plain library, as far as its hash tells."""
-    if not share.sha1 or not is_plain(share.sha1):
+def sibling_warning(sha1: bytes, is_plain: Callable[[bytes], bool]) -> str | None:
+    """What to say to who offers the file with that SHA-1 anonymously; None: it is not in the plain library, or has none."""
+    if not sha1 or not is_plain(sha1):
         return None
     return (
         "this file is in the plain library too: who finds it both ways learns that this node's address and its "

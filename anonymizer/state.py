@@ -58,10 +58,14 @@ class Documents(Struct, frozen=True):
 
 
 class Offers(Struct, frozen=True):
-    """What anonymous searches are answered with, as rows of ShareIndex; of anchored files path and file key, by URI."""
+    """What anonymous searches are answered with, as rows of ShareIndex; of anchored files path and file key, by URI.
+
+    `sha1` of each, by the routing key of its manifest, is for warnings: it is in no row, since rows are told to others.
+    """
 
     shares: list[tuple[str, int, str, int, str, bool, bytes, bytes]] = []
     anchored: dict[str, tuple[bytes, bytes]] = {}
+    sha1: dict[bytes, bytes] = {}
 
 
 class State(Struct):

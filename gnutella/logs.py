@@ -1,4 +1,7 @@
-"""The log's levels: what `log.level` and `log.levels` say, put before whatever observers the process has.
+"""The log's levels, and its discretion: what stands before whatever observers the process has.
+
+A fault is logged with its kind and the lines of our code that it came through, and never with the text of its exception: that
+may name what somebody searched, a key, or an address, and logs are sent to others.
 
 twistd chooses the observers (a file, standard output, the system's log) and has no option for levels, so the daemon wraps
 them when it starts.  Programs that only use nodes as a library keep their logging as it is.
@@ -10,19 +13,53 @@ from twisted.logger import (
     FilteringLogObserver,
     ILogFilterPredicate,
     ILogObserver,
+    LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
     LogPublisher,
     globalLogPublisher,
 )
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from gnutella.settings import LogSettings
 
 
+class Untold(Exception):
+    """Stands for an exception in the log; its text is the name of that one's class."""
+
+
+def bare(failure: Failure) -> Failure:
+    """The same fault at the same place, without the text of its exception."""
+    kind = failure.type
+    name = f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else "fault"
+    return Failure(Untold(name), Untold, failure.getTracebackObject())
+
+
+@implementer(ILogObserver)
+class Discreet:
+    """An observer that hears of faults as `bare` tells them."""
+
+    def __init__(self, observer: ILogObserver) -> None:
+        self._observer = observer
+
+    def __call__(self, event: LogEvent) -> None:
+        # The second is what Twisted's old way of logging gives, with a text that was made of it.
+        failure = event.get("log_failure", event.get("failure"))
+        if isinstance(failure, Failure):
+            told = bare(failure)
+            event = {**event, "log_failure": told}
+            if "failure" in event:
+                event |= {"failure": told, "log_text": "a fault", "log_format": "{log_text}"}
+        self._observer(event)
+
+
 @implementer(ILogFilterPredicate)
 class LogLevels:
-    """From `install` to `remove`, events below their namespace's level reach no observer that was there at `install`."""
+    """From `install` to `remove`, events below their namespace's level reach no observer that was there at `install`.
+
+    Those that do are told to it discreetly; see the module text.
+    """
 
     def __init__(self, publisher: LogPublisher = globalLogPublisher) -> None:
         self._publisher = publisher
@@ -34,7 +71,7 @@ class LogLevels:
         self.use(settings)
         # Twisted has no public way to ask a publisher for its observers.
         for observer in list(getattr(self._publisher, "_observers", ())):
-            wrapper = FilteringLogObserver(observer, [self])
+            wrapper = FilteringLogObserver(Discreet(observer), [self])
             self._publisher.removeObserver(observer)
             self._publisher.addObserver(wrapper)
             self._wrapped.append((observer, wrapper))

@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import Protocol
 
 from gnutella import __version__
 from gnutella.control.client import NodeClient, connect
@@ -145,10 +146,28 @@ def _line_editing(directory: str) -> Iterator[None]:
     try:
         yield
     finally:
+        forget_private(readline)
         with contextlib.suppress(OSError):
             old = os.umask(0o077)
             readline.write_history_file(path)
             os.umask(old)
+
+
+class History(Protocol):
+    """The part of readline that lines are taken back with; positions of items begin with 1, those that are removed with 0."""
+
+    def get_current_history_length(self) -> int: ...
+    def get_history_item(self, index: int, /) -> str | None: ...
+    def remove_history_item(self, pos: int, /) -> None: ...
+
+
+def forget_private(history: History) -> None:
+    """Take back lines that say what was asked for anonymously, and keys: they are not for the disk."""
+    for number in range(history.get_current_history_length(), 0, -1):
+        words = (history.get_history_item(number) or "").split()
+        is_private = words[:1] in (["anonymous"], ["publish"]) or "--anonymous" in words
+        if is_private or any(word.startswith(("arl:", "--anonymous=")) for word in words):
+            history.remove_history_item(number - 1)
 
 
 def complete(line: str, text: str) -> list[str]:

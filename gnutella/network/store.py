@@ -86,6 +86,10 @@ class Store:
         """Call `fn` with the connection, in the database thread, as one transaction; an exception rolls it back."""
         return self._workers.run(self._transact, fn, durable)
 
+    def erase(self) -> Deferred[None]:
+        """Leave nothing in the files of what was deleted or replaced before."""
+        return self._workers.run(self._erase)
+
     async def close(self) -> None:
         """Finish what was asked before, close the file, end the thread."""
         await self._workers.run(self._close)
@@ -101,6 +105,7 @@ class Store:
                 connection.execute("PRAGMA synchronous=NORMAL")
                 connection.execute(f"PRAGMA journal_size_limit={MAX_LOG_BYTES}")
                 connection.execute("PRAGMA foreign_keys=ON")
+                connection.execute("PRAGMA secure_delete=ON")
                 self._migrate(connection)
             except BaseException:
                 connection.close()
@@ -142,6 +147,15 @@ class Store:
         except sqlite3.Error as error:
             raise self._error(str(error)) from None
         return result
+
+    def _erase(self) -> None:
+        if self._connection is None:
+            raise LocalMisuse("the store is not open")
+        try:
+            # The log has the pages as they were; in the file itself, secure_delete has put zeros there.
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            raise self._error(str(error)) from None
 
     def _close(self) -> None:
         if self._connection is not None:

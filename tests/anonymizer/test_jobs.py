@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import random
 from collections.abc import Callable
@@ -43,6 +44,7 @@ class World:
         self.disk = Workers(None, inline=True)  # type: ignore[arg-type]
         self.jobs: list[Job] = []
         self.listed: list[str] = []
+        self.sha1s: list[bytes] = []
 
     def now(self) -> float:
         return self.net.now
@@ -53,8 +55,9 @@ class World:
     def partials_in_use(self) -> set[Path]:
         return {job.partial for job in self.jobs if isinstance(job, FetchJob) and not job.is_over}
 
-    def list_inserted(self, name: str, size: int, uri: ChkUri) -> Deferred[None]:
+    def list_inserted(self, name: str, size: int, uri: ChkUri, sha1: bytes) -> Deferred[None]:
         self.listed.append(name)
+        self.sha1s.append(sha1)
         return succeed(None)
 
     def _begin(self, job: Any, start: Callable[[], None]) -> Any:
@@ -324,6 +327,7 @@ def test_a_file_that_vanishes_while_it_is_published_is_published_whole(source: P
     job = world.put(source, convergent=True)
     source.unlink()
     assert world.run(job).state == "done" and world.listed == ["source.txt"]
+    assert world.sha1s == [hashlib.sha1(DATA).digest()]
     uri = job.uri
     again = World(source.parent)
     again.net.blocks = world.net.blocks

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import socket
 import ssl
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from anonymizer.uri import ChkUri, parse_uri
+from anonymizer.uri import ChkUri, OwnUri, parse_uri
 from tests.live.daemon import PATIENCE_S, refused
 from tests.live.relay_island import SMALL, Island, RelayDaemon, make_file
 
@@ -44,11 +45,17 @@ class Used:
     def used(self, text: str) -> str:
         """A key that is used."""
         uri = parse_uri(text)
-        assert isinstance(uri, ChkUri)
-        for part in (uri.routing, uri.key):
-            self.secrets += [part, part.hex().encode(), repr(part)[2:-1].encode()]
-        self.secrets += text.removeprefix("arl:chk:").encode().split(b",")[:2]
+        if isinstance(uri, ChkUri):
+            self.secret(uri.routing, uri.key)
+        elif isinstance(uri, OwnUri):
+            self.secret(uri.key.seed, uri.key.secret)
+        self.secrets += [part.encode() for part in re.split("[:,/]", text) if len(part) > 10]
         return text
+
+    def secret(self, *parts: bytes) -> None:
+        """Nobody shall find that in a log, in any form."""
+        for part in parts:
+            self.secrets += [part, part.hex().encode(), repr(part)[2:-1].encode()]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +67,9 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Used]:
         assert island.faults() == []
         logged = b"".join(node.log.read_bytes() for node in island.nodes)
         assert used.secrets and [secret for secret in used.secrets if secret in logged] == []
+        # Each says where it listens itself, and of nobody where he is.
+        lines = [line for line in logged.splitlines() if b"127.0.0.1" in line]
+        assert lines and [line for line in lines if b" listens on " not in line] == []
 
 
 # -- noise -----------------------------------------------------------------------------------------------------------------
@@ -186,6 +196,44 @@ def test_a_second_daemon_in_one_directory_is_refused_before_it_touches_anything(
     assert code == 73 and len(lines) == 1 and "another node" in lines[0], lines
     after = {path: path.lstat().st_mtime_ns for path in home.rglob("*") if "state.db" not in path.name}
     assert before == {path: after.get(path) for path in before} and used.island.is_settled(used[4])
+
+
+# -- logs ------------------------------------------------------------------------------------------------------------------
+
+
+def test_all_that_is_asked_for_is_in_no_log(used: Used, tmp_path: Path) -> None:
+    """Pitfall 19; the logs of all nodes, at their most talkative, are read at the end of this module."""
+    node = used[2]
+    (row,) = node.rows("anonymous key unheardofname")
+    own, read = row["own"], used.used(row["read"])
+    used.used(own.removesuffix("/unheardofname"))
+    path = used.file("secretfilename.txt", seed=11)
+    lines = [
+        f"publish '{path}' --as {own} {SMALL} --wait 0.5",
+        f"anonymous put '{path}' --unlisted --convergent {SMALL} --wait 0.3",
+        f"anonymous get {read} --to secretoutput {SMALL} --wait 0.3",
+        f"anonymous get arl:ksk:secretkeyword {SMALL} --wait 0.3",
+        f"get {used.used(str(ChkUri(os.urandom(32), os.urandom(32))))} --anonymous relay {SMALL} --wait 0.3",
+        f"anonymous search secretsearchwords {SMALL} --wait 0.3",
+        f"search othersecretwords --anonymous relay {SMALL} --wait 0.3",
+        f"anonymous share '{path}' {SMALL}",
+        "anonymous unshare secretfilename.txt",
+        "anonymous unshare secretnobodyhas",
+        f"publish '/secretplace/nothing' {SMALL}",
+        f"anonymous get {read}secretmore/x {SMALL}",
+    ]
+    used.secrets += [word.encode() for word in set(re.findall("[a-z]*secret[a-z]+", " ".join(lines)))]
+    used.secrets += [b"unheardofname", str(path).encode()]
+    said = node.ask(*lines)
+    assert sum(text[:4] in ("250 ", "575 ", "551 ", "564 ") for text in said) == len(lines), said
+    for job in node.rows("anonymous jobs"):
+        if job["state"] not in ("done", "failed", "cancelled"):
+            node.rows(f"anonymous cancel {job['id']}")
+    # Nothing of it is on disk either: it is offered no more, and what was fetched is in nobody's state.
+    kept = b"".join(
+        path.read_bytes() for path in node.directory.iterdir() if path.is_file() and "sock" not in path.name
+    )
+    assert len(kept) > 10_000 and [secret for secret in used.secrets if secret in kept] == []
 
 
 # -- kills -----------------------------------------------------------------------------------------------------------------

@@ -74,7 +74,7 @@ async def test_what_is_acknowledged_outlasts_a_kill_at_that_very_moment(
         file = await layer.serve(source, lambda: True)
         offers = kept(home, copy, state.OFFERS)
         assert [row[0] for row in offers.shares] == ["tale.txt"] and list(offers.anchored) == [str(file.uri)]
-        await layer.list_inserted("other.txt", 5, file.uri)
+        await layer.list_inserted("other.txt", 5, file.uri, bytes(20))
         assert [row[0] for row in kept(home, copy, state.OFFERS).shares] == ["other.txt"]
         (share,) = layer.shares
         await layer.unshare(share)

@@ -136,6 +136,23 @@ def test_bug_in_a_statement_is_not_blamed_on_the_disk(state: Store) -> None:
         now(state.run(add_counter))
 
 
+@pytest.mark.parametrize("size", [30, 30_000])
+def test_what_was_erased_is_in_no_file(state: Store, size: int) -> None:
+    """Not in what pages have free, and not in the log of what they were before."""
+    secret = b"a name of a file that nobody shall know" * (size // 30)
+    keep = "INSERT OR REPLACE INTO relay VALUES ('offers', ?)"
+    now(state.run(lambda db: db.execute(keep, (secret,))))
+    now(state.run(lambda db: db.execute(keep, (b"nothing",))))
+
+    def on_disk() -> bool:
+        return any(secret[:20] in path.read_bytes() for path in state.path.parent.glob("state.db*"))
+
+    assert on_disk()
+    now(state.erase())
+    assert not on_disk()
+    assert now(state.run(lambda db: db.execute("SELECT value FROM relay").fetchone())) == (b"nothing",)
+
+
 def test_file_of_a_newer_version_is_refused(state: Store) -> None:
     now(state.run(lambda db: db.execute("PRAGMA user_version=999").fetchone()))
     with pytest.raises(StoreError, match="newer version") as caught:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from twisted.logger import ILogObserver, LogEvent, Logger, LogPublisher
+import io
+
+from twisted.logger import FileLogObserver, ILogObserver, LogEvent, Logger, LogPublisher, eventAsText
+from twisted.logger._legacy import publishToNewObserver
+from twisted.python.failure import Failure
+from twisted.python.log import textFromEventDict
 from zope.interface import implementer
 
 from gnutella.logs import LogLevels
@@ -46,3 +51,37 @@ def test_removed_they_let_everything_pass_again() -> None:
     assert log.speak() == []
     levels.remove()
     assert len(log.speak()) == 8
+
+
+SECRET = "what she searched for"
+
+
+def fail() -> None:
+    raise KeyError(SECRET)
+
+
+def test_faults_are_logged_with_their_kind_and_place_and_nothing_of_what_they_say() -> None:
+    heard: list[str] = []
+
+    def hear(event: LogEvent) -> str:
+        heard.append(eventAsText(event))
+        return ""
+
+    publisher = LogPublisher(FileLogObserver(io.StringIO(), hear))
+    levels = LogLevels(publisher)
+    levels.install(LogSettings(level="debug"))
+    logger = Logger("gnutella.node", observer=publisher)
+    for _ in range(2):
+        try:
+            fail()
+        except KeyError:
+            failure = Failure()
+        logger.failure("a fault in {room}", failure, room="the attic")
+        old = {"isError": 1, "failure": failure, "why": "old", "time": 1.0, "message": ()}
+        publishToNewObserver(publisher, old, textFromEventDict)
+        levels.remove()
+    for text in heard[:2]:
+        assert "KeyError" in text and "test_logs.py" in text and "in fail" in text and SECRET not in text
+    assert "a fault in the attic" in heard[0]
+    # Would it have been seen?
+    assert all(SECRET in text for text in heard[2:4]) and len(heard) == 4
