@@ -19,7 +19,7 @@ from typing import Final
 from anonymizer.channel import Channels, Picks
 from anonymizer.client_cache import ClientCache
 from anonymizer.decoys import Decoys
-from anonymizer.documents import Document, Documents
+from anonymizer.documents import Documents
 from anonymizer.errors import MIN_SET, AnonymityError, AnonymitySetTooSmall, ClockSkew, LevelRefused
 from anonymizer.inner import Attach
 from anonymizer.known import KnownNodes
@@ -27,10 +27,9 @@ from anonymizer.meter import Meter, Metered, Reading
 from anonymizer.pacing import Chance
 from anonymizer.seal import WINDOW_MIN, NewKey
 from anonymizer.seams import Circuits
-from anonymizer.ssk import WriteKey
 from anonymizer.timers import Timers
 from anonymizer.transfer import Get, Progress, Put
-from anonymizer.uri import ChkUri, KskUri, SskUri, UskUri
+from anonymizer.uri import ChkUri
 from anonymizer.wire import CloseReason
 
 #: The only level that exists.
@@ -45,7 +44,6 @@ DOUBT_FROM: Final = 20
 _EXPIRE_EVERY_S: Final = 60.0
 
 Finished = Callable[[AnonymityError | None, float], None]
-Read = Callable[[Document | AnonymityError, float], None]
 
 
 class Client:
@@ -187,46 +185,3 @@ class Client:
         transfer = Put(self.channels, key, read, finished, progress, mime=mime, size=size, sha1=sha1, tth=tth)
         transfer.start(now)
         return transfer
-
-    def read(
-        self,
-        uri: SskUri | UskUri | KskUri,
-        done: Read,
-        now: float,
-        *,
-        level: str = RELAY,
-        accept_small_set: int | None = None,
-    ) -> None:
-        """The newest of a signed document."""
-        self.admit(level, accept_small_set, now)
-        self.documents.read(uri, done, now)
-
-    def write(
-        self,
-        key: WriteKey,
-        name: str,
-        data: bytes,
-        done: Read,
-        now: float,
-        *,
-        level: str = RELAY,
-        accept_small_set: int | None = None,
-    ) -> None:
-        """Write a signed document, in place of the one that is there."""
-        self.admit(level, accept_small_set, now)
-        self.documents.write(key, name, data, done, now)
-
-    def publish(
-        self,
-        key: WriteKey,
-        name: str,
-        data: bytes,
-        done: Read,
-        now: float,
-        *,
-        level: str = RELAY,
-        accept_small_set: int | None = None,
-    ) -> None:
-        """Write a new edition of a name."""
-        self.admit(level, accept_small_set, now)
-        self.documents.publish(key, name, data, done, now)

@@ -27,6 +27,7 @@ from anonymizer import inner
 from anonymizer.fields import Body, Number, Octets
 from anonymizer.inner import PUBLIC_KEY, TAG_SIZE, fill, unfill
 from anonymizer.reasons import Refusal, Violation
+from anonymizer.seen import Generations
 from anonymizer.wire import SEALED_SIZE, Kinds
 from gnutella.errors import LocalMisuse
 
@@ -229,33 +230,28 @@ class PivotKeys:
 
 
 class Replays:
-    """Seals that were opened, in two generations: nothing is forgotten before its time, and when full nothing is taken."""
+    """Seals that were opened: nothing is forgotten before its time, and when full nothing is taken."""
 
-    __slots__ = ("_limit", "_new", "_old", "_until")
+    __slots__ = ("_limit", "_seen")
 
     def __init__(self, limit: int = MAX_SEALS) -> None:
         self._limit = limit
-        self._new: set[bytes] = set()
-        self._old: set[bytes] = set()
-        self._until = 0.0
+        self._seen = Generations(GENERATION_S)
 
     def __len__(self) -> int:
-        return len(self._new) + len(self._old)
+        return len(self._seen)
 
     def check(self, seal: bytes, now: float) -> None:
         """Violation if it was here before, or could not be remembered."""
-        if now >= self._until:
-            gone = now >= self._until + GENERATION_S
-            self._old, self._new = set() if gone else self._new, set()
-            self._until = now + GENERATION_S
-        if seal in self._new or seal in self._old:
+        self._seen.turn(now)
+        if seal in self._seen:
             raise Violation(Refusal.SEAL_REPLAYED)
-        if len(self._new) >= self._limit:
+        if self._seen.young >= self._limit:
             raise Violation(Refusal.SEALS_FULL)
 
     def add(self, seal: bytes) -> None:
         """It was opened; after `check`."""
-        self._new.add(seal)
+        self._seen.add(seal)
 
 
 class Unsealer:

@@ -53,13 +53,13 @@ class Rounds:
         self._posts.pop(edge, None)
 
 
-class Delivered:
-    """Posts that came to this node as their pivot, in two generations; when full, the older half goes."""
+class Generations:
+    """Names of the last while, in two generations of `life_s` seconds: none is forgotten sooner, unless `turn` is told to."""
 
-    __slots__ = ("_limit", "_new", "_old", "_until")
+    __slots__ = ("_life_s", "_new", "_old", "_until")
 
-    def __init__(self, limit: int = MAX_SEEN) -> None:
-        self._limit = limit
+    def __init__(self, life_s: float) -> None:
+        self._life_s = life_s
         self._new: set[bytes] = set()
         self._old: set[bytes] = set()
         self._until = 0.0
@@ -67,13 +67,41 @@ class Delivered:
     def __len__(self) -> int:
         return len(self._new) + len(self._old)
 
+    def __contains__(self, name: bytes) -> bool:
+        return name in self._new or name in self._old
+
+    @property
+    def young(self) -> int:
+        """How many are of the generation that is being filled."""
+        return len(self._new)
+
+    def turn(self, now: float, is_full: bool = False) -> None:
+        """Forget what is too old; `is_full`: and the older half, whatever its age."""
+        if now >= self._until or is_full:
+            is_past = now >= self._until + self._life_s
+            self._old, self._new = set() if is_past else self._new, set()
+            self._until = now + self._life_s
+
+    def add(self, name: bytes) -> None:
+        self._new.add(name)
+
+
+class Delivered:
+    """Posts that came to this node as their pivot; when full, the older half goes."""
+
+    __slots__ = ("_limit", "_seen")
+
+    def __init__(self, limit: int = MAX_SEEN) -> None:
+        self._limit = limit
+        self._seen = Generations(SEEN_S)
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
     def add(self, sealed: bytes, now: float) -> bool:
         """Whether it came before; from now on it did."""
-        if now >= self._until or 2 * len(self._new) >= self._limit:
-            is_past = now >= self._until + SEEN_S
-            self._old, self._new = set() if is_past else self._new, set()
-            self._until = now + SEEN_S
+        self._seen.turn(now, 2 * self._seen.young >= self._limit)
         key = hashlib.sha256(sealed).digest()[:16]
-        was_here = key in self._new or key in self._old
-        self._new.add(key)
+        was_here = key in self._seen
+        self._seen.add(key)
         return was_here

@@ -58,9 +58,7 @@ def test_too_few_others_refuse_every_request_with_their_number(pivots: int, link
     for request in (
         lambda how: client.get(uri, nothing, nothing, now, **how),
         lambda how: client.put(nothing, nothing, now, **how),
-        lambda how: client.read(SskUri(KEY.read_key, "site"), nothing, now, **how),
-        lambda how: client.write(KEY, "site", b"", nothing, now, **how),
-        lambda how: client.publish(KEY, "site", b"", nothing, now, **how),
+        lambda how: client.admit(str(how.get("level", "relay")), how.get("accept_small_set"), now),
     ):
         for how in ({}, {"accept_small_set": pivots + 1}):
             with pytest.raises(AnonymitySetTooSmall) as refused:
@@ -135,13 +133,13 @@ def test_documents_by_the_client() -> None:
     def done(document: Document | AnonymityError, now: float) -> None:
         found.append(document)
 
-    client.write(KEY, "site", b"text", done, net.now)
+    client.documents.write(KEY, "site", b"text", done, net.now)
     net.run(60.0)
-    client.read(SskUri(KEY.read_key, "site"), done, net.now)
+    client.documents.read(SskUri(KEY.read_key, "site"), done, net.now)
     net.run(60.0)
-    client.publish(KEY, "blog", b"first", done, net.now)
+    client.documents.publish(KEY, "blog", b"first", done, net.now)
     net.run(60.0)
-    client.read(UskUri(KEY.read_key, "blog", 0), done, net.now)
+    client.documents.read(UskUri(KEY.read_key, "blog", 0), done, net.now)
     net.run(60.0)
     assert [document.data for document in found if isinstance(document, Document)] == [
         b"text",

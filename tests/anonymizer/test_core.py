@@ -133,9 +133,9 @@ def test_documents_are_published_again_and_readers_find_the_newest(net: CoreNet)
     owner = WriteKey(b"s" * 32, b"r" * 32)
     for text in (b"first", b"second"):
         written, read = Answer(), Answer()
-        net.nodes[4].core.client.publish(owner, "notes", text, written, net.now)
+        net.nodes[4].core.client.documents.publish(owner, "notes", text, written, net.now)
         assert isinstance(written.of(net.nodes[4]), Document)
-        net.nodes[7].core.client.read(UskUri(owner.read_key, "notes", 0), read, net.now)
+        net.nodes[7].core.client.documents.read(UskUri(owner.read_key, "notes", 0), read, net.now)
         found = read.of(net.nodes[7])
         assert isinstance(found, Document)
         assert found.data == text
