@@ -8,12 +8,14 @@ the connection it is told over, and so must the host of a URL.
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from gnutella.errors import RemoteViolation
+from gnutella.networks import host_key, is_public, wide
 from gnutella.protocol import gwebcache
 from gnutella.protocol.gwebcache import NETWORK, OWN_PATH, CacheRequest, parse_request
 from gnutella.reasons import DropReason
@@ -28,6 +30,10 @@ MAX_URLS_TOLD = 10
 #: Servents and caches remembered that told of themselves, and for how long (our own numbers: they tell us once an hour).
 MAX_KNOWN = 200
 KNOWN_S = 2 * 3600.0
+#: Servents of one /16 (IPv6: /32) of the Internet among them, and, as long as there are others, among those told: whoever
+#: decides which hosts newcomers are told of decides whom they meet (our own numbers, a tenth and a quarter).
+MAX_KNOWN_OF_NETWORK = 20
+MAX_TOLD_OF_NETWORK = 5
 #: Requests that one address may make in a window: several servents behind one router, each once an hour, and some restarts.
 MAX_REQUESTS = 12
 WINDOW_S = 900.0
@@ -112,7 +118,14 @@ class CacheService:
         for host in lent.hosts:
             told.setdefault(host, 0)
         fit = [(host, age) for host, age in told.items() if is_plausible_peer(host, allow_private=allow_private)]
-        return fit[:MAX_TOLD]
+        networks: Counter[str] = Counter()
+        chosen: list[tuple[Address, int]] = []
+        others: list[tuple[Address, int]] = []
+        for host, age in fit:
+            network = wide(host.host)
+            networks[network] += is_public(host.host)
+            (chosen if networks[network] <= MAX_TOLD_OF_NETWORK else others).append((host, age))
+        return (chosen + others)[:MAX_TOLD]
 
     def _told_urls(self, now: float, lent: Lent) -> list[tuple[str, int]]:
         told = {url: int(now - at) for url, at in reversed(self._urls.items())}
@@ -138,10 +151,20 @@ class CacheService:
             drops.append(DropReason.CACHE_RATE)
             return gwebcache.warning(spec, "returned too soon", of_update=True)
         if own is not None:
+            self._make_room(own)
             _renew(self._hosts, own, now)
         if url is not None:
             _renew(self._urls, url, now)
         return gwebcache.accepted(spec)
+
+    def _make_room(self, newcomer: Address) -> None:
+        """In the part of its network, where the oldest goes."""
+        if not is_public(newcomer.host) or newcomer in self._hosts:
+            return
+        network = wide(newcomer.host)
+        members = [host for host in self._hosts if wide(host.host) == network]
+        if len(members) >= MAX_KNOWN_OF_NETWORK:
+            del self._hosts[members[0]]
 
     def _own_url(self, text: str, peer: str) -> str | None:
         """The URL of a cache that the sender itself serves; those of others are not taken on trust."""
@@ -198,11 +221,12 @@ def _expire(known: dict[K, float], now: float) -> None:
 
 
 def _is_beyond(counts: Generations[str, int], peer: str, limit: int, now: float) -> bool:
-    """Count one more of `peer`; whether that is too many.  Loopback is exempt: whole test networks live there."""
-    count = (counts.get(peer) or 0) + 1
+    """Count one more of `peer` (IPv6: its /64); whether that is too many.  Loopback is exempt: test networks live there."""
+    key = host_key(peer)
+    count = (counts.get(key) or 0) + 1
     if count > limit and not ipaddress.ip_address(peer).is_loopback:
         return True
-    counts.put(peer, count, now)
+    counts.put(key, count, now)
     return False
 
 

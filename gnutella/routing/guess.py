@@ -7,6 +7,7 @@ a whole one.  A query with a sound key is acknowledged by a pong with hosts to a
 
 from __future__ import annotations
 
+from gnutella.networks import Shares, near, wide
 from gnutella.protocol.ggep import Ggep
 from gnutella.protocol.message import Query
 from gnutella.reasons import DropReason
@@ -23,6 +24,10 @@ GUESS_HEADER = (("X-Guess", "0.2"),)
 KEY_LIFE_S = 43_200.0
 #: Queries of one host a second, and at once: what a leaf may send (digest 12); GUESS asks each ultrapeer once a search.
 QUERIES_PER_S, QUERY_BURST = 0.2, 10.0
+#: Queries of one near and one wide network (networks.py), of those whose networks count: a tenth and a quarter of all a second,
+#: and at once more than one host may have (our own numbers).
+NEAR_PER_S, NEAR_BURST = 2.0, 15.0
+WIDE_PER_S, WIDE_BURST = 5.0, 20.0
 #: Queries of all hosts (our own numbers): each may look into the whole library.
 ALL_QUERIES_PER_S, ALL_QUERY_BURST = 20.0, 40.0
 #: Hosts whose rate is noted in a generation: more cannot pass the limit of all queries in the time a bucket takes to fill.
@@ -35,7 +40,11 @@ class Guess:
     def __init__(self, secret: bytes, now: float) -> None:
         self._keys = Tokens(secret, KEY_LIFE_S, b"query key")
         self._askers = Buckets(MAX_ASKERS, QUERIES_PER_S, QUERY_BURST, now)
+        self._near = Buckets(MAX_ASKERS, NEAR_PER_S, NEAR_BURST, now)
+        self._wide = Buckets(MAX_ASKERS, WIDE_PER_S, WIDE_BURST, now)
         self._all = Buckets(1, ALL_QUERIES_PER_S, ALL_QUERY_BURST, now)
+        #: Whose networks count; the node sets it.
+        self.shares = Shares()
 
     def key_value(self, source: Address, now: float) -> dict[str, bytes]:
         """The key of that host as a pong has it."""
@@ -51,11 +60,15 @@ class Guess:
         return key is not None and self._keys.holds(key, now, source)
 
     def refusal(self, source: Address, now: float) -> DropReason | None:
-        """Take one query for that host; the reason when it has had too many, or all together have."""
+        """Take one query for that host; the reason when it has had too many, or its network, or all together have."""
         if not self._askers.take(source_key(source), now):
             return DropReason.UDP_RATE
+        host = source.host
+        if self.shares.applies_to(host) and not (self._near.take(near(host), now) and self._wide.take(wide(host), now)):
+            return DropReason.NETWORK_FULL
         return None if self._all.take("", now) else DropReason.UDP_BUSY
 
     def tick(self, now: float) -> None:
         """Forget who has asked nothing for long."""
-        self._askers.tick(now)
+        for buckets in (self._askers, self._near, self._wide):
+            buckets.tick(now)

@@ -160,6 +160,8 @@ class Datagrams:
     def use_shares(self, shares: Shares) -> None:
         """Which part of our answers one network may have from now on."""
         self._limits.shares = shares
+        if self._guess is not None:
+            self._guess.shares = shares
 
     # -- what comes ----------------------------------------------------------------------------------------------------
 

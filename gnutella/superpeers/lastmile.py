@@ -30,6 +30,9 @@ INDEX_BITS = 17
 BURST_SLOTS = 4 * qrp.MAX_SIZE
 #: ... and earns this many a second: one of the largest size a minute, which is how often anybody updates (digest 7.7).
 SLOTS_A_SECOND = qrp.MAX_SIZE / 60.0
+#: Slots of all tables beyond INDEX_BITS together: each is kept beside the index, as a bit a slot, so this is 128 MiB; room for
+#: 512 of the largest (our own number; 2,000 leaves would have half a gigabyte).
+MAX_LARGE_SLOTS = 512 * qrp.MAX_SIZE
 #: Bytes of unfinished patches for tables beyond INDEX_BITS, of all peers together (our own number: eight large patches).
 MAX_UNFINISHED = 16 << 20
 
@@ -66,6 +69,7 @@ class LastMile:
         self._hushed = 0
         self._withheld = 0
         self._unfinished = 0
+        self._large_slots = 0
 
     # -- what peers tell -----------------------------------------------------------------------------------------------
 
@@ -78,8 +82,12 @@ class LastMile:
             _spend(member, now)
         if isinstance(message, RouteReset):
             self._forget(member)
+            before = _large(member.table.size)
             member.table.receive(message)
+            self._large_slots += _large(member.table.size) - before
             self._note_unfinished(member)
+            if self._large_slots > MAX_LARGE_SLOTS:
+                raise RemoteViolation(DropReason.BAD_ROUTE_TABLE, "too many large tables are here already")
             return True
         changed = member.table.receive(message)
         self._note_unfinished(member)
@@ -94,6 +102,7 @@ class LastMile:
         if member is not None:
             self._forget(member)
             self._unfinished -= member.unfinished
+            self._large_slots -= _large(member.table.size)
 
     def hush(self, link: LinkId, is_hushed: bool, *, is_withheld: bool | None = None) -> None:
         """A peer that is hushed matches nothing, though its table is kept for when it wants queries again.
@@ -241,6 +250,10 @@ class LastMile:
         member.unfinished = held
         if held and self._unfinished > MAX_UNFINISHED:
             raise RemoteViolation(DropReason.BAD_ROUTE_TABLE, "too many large patches are unfinished")
+
+
+def _large(slots: int) -> int:
+    return slots if slots > 1 << INDEX_BITS else 0
 
 
 def _spend(member: _Member, now: float) -> None:

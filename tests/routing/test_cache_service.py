@@ -9,8 +9,10 @@ from gnutella.reasons import DropReason
 from gnutella.routing.cache_service import (
     KNOWN_S,
     MAX_KNOWN,
+    MAX_KNOWN_OF_NETWORK,
     MAX_REQUESTS,
     MAX_TOLD,
+    MAX_TOLD_OF_NETWORK,
     MAX_UPDATES,
     WINDOW_S,
     CacheService,
@@ -125,13 +127,47 @@ def test_one_address_may_update_so_often_and_no_more() -> None:
     assert len(service) == MAX_UPDATES
 
 
+def test_an_ipv6_site_is_no_crowd() -> None:
+    service = make()
+    replies = [
+        service.reply("get=1", f"2a02:8388:1::{number:x}", 1.0, NOTHING) for number in range(1, MAX_REQUESTS + 4)
+    ]
+    assert [reply.status for reply in replies].count(DropReason.CACHE_RATE.http) == 3
+
+
+def test_one_network_does_not_decide_who_is_told() -> None:
+    service = make()
+    for number in range(10):
+        update(service, f"82.{number}.1.1")
+    for number in range(250):
+        update(service, f"66.6.{number}.1", now=2.0)
+    assert len(service) == 10 + MAX_KNOWN_OF_NETWORK
+    hosts = [host.host for host in told(service, "get=1").hosts]
+    assert len(hosts) == len(set(hosts)) == MAX_TOLD
+    assert sum(host.startswith("82.") for host in hosts) == 10
+    assert [host for host in hosts[: MAX_TOLD_OF_NETWORK + 1] if host.startswith("66.6.")] == [
+        f"66.6.{number}.1" for number in range(249, 249 - MAX_TOLD_OF_NETWORK, -1)
+    ], "the latest of it"
+
+
+def test_hosts_of_one_network_are_told_where_there_are_no_others() -> None:
+    service = make()
+    for number in range(15):
+        update(service, f"82.1.{number}.1")
+    assert len(told(service, "get=1").hosts) == 15
+    island = make(private=True)
+    for number in range(1, 31):
+        island.reply(f"update=1&ip=10.0.0.{number}:6346", f"10.0.0.{number}", 1.0, NOTHING)
+    assert len(island) == 30, "a LAN is one network by right"
+
+
 def test_what_servents_told_is_bounded_and_expires() -> None:
     service = make()
     for n in range(MAX_KNOWN + 10):
-        update(service, f"82.1.{n >> 8}.{n & 255}", now=float(n))
+        update(service, f"82.{n}.1.1", now=float(n))
     assert len(service) == MAX_KNOWN
     hosts = told(service, "get=1", now=300.0).hosts
-    assert len(hosts) == MAX_TOLD and hosts[0] == Address("82.1.0.209", 6346), "the newest first"
+    assert len(hosts) == MAX_TOLD and hosts[0] == Address("82.209.1.1", 6346), "the newest first"
     told(service, "ping=1", now=220.0 + KNOWN_S)
     assert len(service) == 0
 

@@ -12,7 +12,7 @@ from gnutella.protocol.message import Pong, Query, QueryHit, encode
 from gnutella.protocol.oob import oob_guid
 from gnutella.protocol.query import FLAG_OOB
 from gnutella.reasons import DropReason
-from gnutella.routing.guess import ALL_QUERY_BURST, KEY_LIFE_S, QUERY_BURST
+from gnutella.routing.guess import ALL_QUERY_BURST, KEY_LIFE_S, NEAR_BURST, QUERY_BURST, WIDE_BURST
 from gnutella.routing.hits import MAX_DATAGRAM_HIT
 from gnutella.routing.out_of_band import MAX_FILES
 from gnutella.routing.router import LinkInfo
@@ -121,12 +121,34 @@ def test_one_host_and_all_hosts_have_limits() -> None:
         net.inject(query_datagram(key, number), ASKER, host.address)
     net.run(2.0)
     assert len(names(got(net))) == QUERY_BURST and host.drops(DropReason.UDP_RATE) == 20
-    sources = [Address(f"93.0.{number}.1", 7000) for number in range(60)]
+    flood(net, host, [f"93.{number}.0.1" for number in range(60)])
+    assert host.drops(DropReason.UDP_BUSY) == 60 - ALL_QUERY_BURST
+
+
+def flood(net: DatagramNet, host: VirtualHost, hosts: list[str]) -> None:
+    """A query of each of these, at the same time."""
+    sources = [Address(text, 7000) for text in hosts]
     keys = [ask_for_key(net, host, source) for source in sources]
     for number, (source, own) in enumerate(zip(sources, keys, strict=True), 100):
         net.inject(query_datagram(own, number), source, host.address)
     net.run(2.0)
-    assert host.drops(DropReason.UDP_BUSY) == 60 - ALL_QUERY_BURST
+
+
+@pytest.mark.parametrize(
+    ("hosts", "taken"),
+    [
+        ([f"93.1.1.{number}" for number in range(1, 31)], NEAR_BURST),
+        ([f"93.1.{number}.1" for number in range(30)], WIDE_BURST),
+    ],
+)
+def test_one_network_leaves_others_their_queries(hosts: list[str], taken: float) -> None:
+    net, host = ultrapeer()
+    flood(net, host, hosts)
+    assert host.drops(DropReason.NETWORK_FULL) == len(hosts) - taken
+    key = ask_for_key(net, host)
+    net.inject(query_datagram(key), ASKER, host.address)
+    net.run(2.0)
+    assert len(names(got(net))) == 1
 
 
 def test_whoever_floods_without_keys_is_told_one_a_second() -> None:

@@ -126,6 +126,28 @@ def test_unfinished_patches_of_large_tables_are_bounded_in_all(monkeypatch: pyte
     assert not mile.receive(A, chunk, 0.0)
 
 
+def test_large_tables_are_bounded_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lastmile, "MAX_LARGE_SLOTS", 3 << 18)
+    mile = LastMile()
+    for number in range(3):
+        mile.receive(LinkId(number), RouteReset(1 << 18, 7), 0.0)
+        mile.receive(LinkId(number), RouteReset(1 << 18, 7), 0.0)
+    mile.receive(LinkId(3), RouteReset(1 << INDEX_BITS, 7), 0.0)
+    with pytest.raises(RemoteViolation, match="large tables"):
+        mile.receive(LinkId(4), RouteReset(1 << 18, 7), 0.0)
+    mile.leave(LinkId(4))
+    mile.receive(LinkId(0), RouteReset(1 << 14, 7), 0.0)
+    mile.receive(LinkId(5), RouteReset(1 << 18, 7), 0.0)
+    mile.leave(LinkId(5))
+    with pytest.raises(RemoteViolation, match="slots"):
+        mile.receive(LinkId(1), RouteReset(12345, 7), 0.0)
+    mile.leave(LinkId(1))
+    for number in (6, 7):
+        mile.receive(LinkId(number), RouteReset(1 << 18, 7), 0.0)
+    with pytest.raises(RemoteViolation, match="large tables"):
+        mile.receive(LinkId(8), RouteReset(1 << 18, 7), 0.0)
+
+
 def test_the_merged_table_takes_every_size() -> None:
     mile = LastMile()
     tell(mile, A, qrp.words_table(["purple"], 14))
