@@ -230,7 +230,7 @@ class CoreNet:
     def down(self, node: CoreNode) -> None:
         """The node is gone; what it keeps on disk stays."""
         node.is_up = False
-        for peer in list(node.links):
+        for peer in sorted(node.links):
             self.cut(node.id, peer)
 
     def up(self, node: CoreNode) -> None:

@@ -179,7 +179,7 @@ class RouteNet:
     def leave(self, node: RouteNode) -> None:
         """It goes, and its neighbours see their links end."""
         node.is_up = False
-        for peer in list(node.links):
+        for peer in sorted(node.links):
             self.unlink(self.by_id[peer], node)
 
     def carry(self, came: RouteNode, to: bytes, body: AnyBody) -> None:

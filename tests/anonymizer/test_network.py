@@ -119,7 +119,7 @@ def test_a_pivot_that_is_killed_in_the_middle_is_replaced_by_the_same_guard() ->
     assert transfer is not None
     assert net.run_until(lambda: transfer.manifest is not None, 60, 0.05) and not reader.is_over
     pivots = transfer.lanes.picks.used & set(net.by_id) - {net.nodes[0].id}
-    for pivot in pivots:
+    for pivot in sorted(pivots):
         net.down(net.by_id[pivot])
     assert net.run_until(lambda: reader.is_over, 300)
     assert reader.done is not None and transfer.lanes.counts["lost circuits"] >= len(pivots)
@@ -354,18 +354,21 @@ class Fresh:
 def test_two_starts_from_one_snapshot_at_one_time_draw_nothing_alike(net: CoreNet) -> None:
     """Pitfall 20: channels, seals, pings, uids and the keys of files come from the system's chance, none from the clock."""
     node = net.nodes[2]
-    drawn = []
-    for _ in range(3):
+    drawn, pinged = [], 0
+    for _ in range(6):
         fresh = Fresh(node)
         opens = [(cell, parse(cell)) for cell in fresh.cells if cell.command is Command.OPEN]
         fetches = [parse(cell) for cell in fresh.cells if cell.command is Command.FETCH]
         pings = [cell.body for cell in fresh.cells if cell.command is Command.PING]
-        assert len(opens) >= 2 and fetches and pings
+        assert len(opens) >= 2 and fetches
+        pinged += bool(pings)
         values = {cell.channel for cell, _ in opens}
         sealed = {body.sealed for _, body in opens if isinstance(body, Open)}
         uids = {body.uid for body in fetches if isinstance(body, Fetch)}
         drawn.append(values | sealed | uids | set(pings))
         assert len(sealed) == len(opens)
+    # Pings come when they like: one start in 600 has none in its time, five of six about once in 10 ** 13 runs.
+    assert pinged >= 2
     for number, one in enumerate(drawn):
         for other in drawn[:number]:
             assert not one & other

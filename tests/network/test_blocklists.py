@@ -46,7 +46,7 @@ def rewrite(path: Path, data: bytes) -> None:
 def test_lists_of_each_kind_are_asked_in_turn(tmp_path: Path) -> None:
     plain, packed = tmp_path / "a.p2p", tmp_path / "b.dat.gz"
     plain.write_bytes(b"x:66.1.1.1-66.1.1.9\n")
-    packed.write_bytes(gzip.compress(b"077.001.001.001 - 077.001.001.009 , 100 , y\n"))
+    packed.write_bytes(gzip.compress(b"077.001.001.001 - 077.001.001.009 , 100 , y\n", mtime=0))
     reader = Reader(plain, packed).start()
     assert reader.states() == [("ok", 1, ""), ("ok", 1, "")]
     assert [reader.lists.blocks(host) for host in ("66.1.1.5", "77.1.1.5", "88.1.1.5")] == [True, True, False]
@@ -74,7 +74,7 @@ def test_a_changed_file_is_read_again_by_itself(tmp_path: Path) -> None:
     [
         (b"<html>not here</html>\n", "1 of 1 lines are no address range of a known format"),
         (b"", "the file is empty; to block nothing, take it out of safety.blocklists"),
-        (gzip.compress(b"66.1.1.1\n" * 99)[:-12], "the compressed file is cut short or damaged"),
+        (gzip.compress(b"66.1.1.1\n" * 99, mtime=0)[:-12], "the compressed file is cut short or damaged"),
         (b"\x1f\x8b and then nonsense", "the compressed file is cut short or damaged"),
     ],
 )
@@ -108,7 +108,7 @@ def test_a_file_that_comes_later_or_goes(tmp_path: Path) -> None:
 def test_more_bytes_than_a_list_may_have_break_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocklists, "MAX_BYTES", 100)
     path = tmp_path / "list.gz"
-    path.write_bytes(gzip.compress(b"66.1.1.1\n" * 20))
+    path.write_bytes(gzip.compress(b"66.1.1.1\n" * 20, mtime=0))
     assert Reader(path).start().states() == [("broken", 0, "more than 100 bytes")]
 
 
