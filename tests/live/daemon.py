@@ -14,7 +14,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -49,6 +50,18 @@ def refused(*words: str, twist: str = "twistd", **environ: str) -> tuple[int, li
     return done.returncode, done.stderr.splitlines()
 
 
+@contextmanager
+def together(*daemons: Daemon) -> Iterator[None]:
+    """Start all of them at the same time; all have ended afterwards."""
+    with ExitStack() as undo:
+        for daemon in daemons:
+            undo.callback(daemon.__exit__)
+            daemon.launch()
+        for daemon in daemons:
+            daemon.wait()
+        yield
+
+
 class Daemon:
     """One node.  Free ports on loopback and a console on TCP unless other options are given."""
 
@@ -79,6 +92,10 @@ class Daemon:
 
     def start(self) -> Self:
         self.launch()
+        return self.wait()
+
+    def wait(self) -> Self:
+        """Until it is ready; AssertionError with its log if it ends instead."""
         wait_until(lambda: self._process is None or self._process.poll() is not None or self.is_ready(), "it is ready")
         assert self.is_alive, self.logged()
         return self

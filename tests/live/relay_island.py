@@ -91,9 +91,7 @@ class Island:
         try:
             for node in self.nodes:
                 self._undo.callback(node.__exit__)
-                node.launch()
-            for node in self.nodes:
-                wait_until(node.is_ready, f"{node.directory.name} is ready", SETTLED_S)
+            start_after_first(self.nodes)
             self.settle()
         except BaseException:
             self._undo.close()
@@ -114,6 +112,15 @@ class Island:
     def faults(self) -> list[str]:
         """Lines of any log that should not be there."""
         return [line for node in self.nodes for line in node.faults()]
+
+
+def start_after_first(nodes: Sequence[RelayDaemon]) -> None:
+    """Start the one that all know of, then the others at once, so that nobody calls in vain and has to call again later."""
+    first, *others = nodes
+    first.start()
+    for node in others:
+        node.launch()
+    wait_until(lambda: all(node.is_ready() for node in others), "all are ready", SETTLED_S)
 
 
 def free_port() -> int:

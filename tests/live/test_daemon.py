@@ -21,7 +21,7 @@ import pytest
 from gnutella.protocol.frames import frames
 from gnutella.protocol.message import BYE, Bye
 from gnutella.testing.machine import tool
-from tests.live.daemon import BIN, PATIENCE_S, Daemon, environment, refused, wait_until
+from tests.live.daemon import BIN, PATIENCE_S, Daemon, environment, refused, together, wait_until
 from tests.live.test_console import Person
 
 pytestmark = pytest.mark.live
@@ -39,7 +39,8 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Dae
     (base / "music").mkdir()
     (base / "music" / "purple rain.ogg").write_bytes(random.Random(1).randbytes(SIZE))
     (base / "music" / "purple haze.ogg").write_bytes(random.Random(2).randbytes(1000))
-    with Daemon(base / "one") as one, Daemon(base / "other", "--share", str(base / "music")) as other:
+    one, other = Daemon(base / "one"), Daemon(base / "other", "--share", str(base / "music"))
+    with together(one, other):
         wait_until(lambda: other.status()["shared"]["files"] == 2, "the files are hashed")
         one.rows(f"connect {other.peer}")
         yield one, other

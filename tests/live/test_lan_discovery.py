@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from gnutella.testing.machine import needs_root, tool
-from tests.live.daemon import BIN, Daemon, wait_until
+from tests.live.daemon import BIN, Daemon, together, wait_until
 
 pytestmark = [pytest.mark.live, needs_root]
 
@@ -66,7 +66,8 @@ def test_two_machines_with_nothing_configured_find_each_other_and_move_a_file(
     content = random.Random(5).randbytes(SIZE)
     (tmp_path / "files").mkdir()
     (tmp_path / "files" / "lonely island song.ogg").write_bytes(content)
-    with Machine(machines[0], tmp_path / "a") as a, Machine(machines[1], tmp_path / "b") as b:
+    a, b = Machine(machines[0], tmp_path / "a"), Machine(machines[1], tmp_path / "b")
+    with together(a, b):
         wait_until(lambda: a.linked and b.linked, "they are linked")
         addresses = {*a.linked, *b.linked}
         assert addresses <= {"10.77.0.1:6346", "10.77.0.2:6346"} and addresses
@@ -83,12 +84,12 @@ def test_nodes_that_share_a_machine_find_each_other_too_and_no_node_finds_itself
     tmp_path: Path, machines: tuple[str, str]
 ) -> None:
     equals, other_port = ("--role", "ultrapeer"), ("--listen", "tcp:0", "--console", "off")
-    with (
-        Machine(machines[0], tmp_path / "a", *equals) as a,
-        Machine(machines[0], tmp_path / "b", *equals, *other_port) as b,
-        Machine(machines[1], tmp_path / "c", *equals) as c,
-    ):
-        nodes = (a, b, c)
+    a, b, c = nodes = (
+        Machine(machines[0], tmp_path / "a", *equals),
+        Machine(machines[0], tmp_path / "b", *equals, *other_port),
+        Machine(machines[1], tmp_path / "c", *equals),
+    )
+    with together(a, b, c):
         wait_until(lambda: all(len(node.linked) == 2 for node in nodes), "each is linked with both others")
         assert all(node.dropped().get("self_link", 0) == 0 for node in nodes)
         assert all(node.dropped().get("own_message", 0) > 0 for node in nodes)  # calls come back by multicast
@@ -99,7 +100,8 @@ def test_nodes_that_share_a_machine_find_each_other_too_and_no_node_finds_itself
 def test_other_profiles_neither_call_nor_answer_calls(
     tmp_path: Path, machines: tuple[str, str], options: tuple[str, ...]
 ) -> None:
-    with Machine(machines[0], tmp_path / "a") as a, Machine(machines[1], tmp_path / "b", *options) as b:
+    a, b = Machine(machines[0], tmp_path / "a"), Machine(machines[1], tmp_path / "b", *options)
+    with together(a, b):
         wait_until(lambda: a.status()["traffic"].get("messages_tx_ping", 0) >= 2, "a called twice")
         assert a.linked == b.linked == []
         assert "messages_rx_ping" not in b.status()["traffic"]
@@ -112,7 +114,8 @@ def test_mdns_alone_finds_the_other_machine_too(tmp_path: Path, machines: tuple[
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "gnutella.toml").write_text("[bootstrap]\nmulticast = false\n")
-    with Machine(machines[0], tmp_path / "a") as a, Machine(machines[1], tmp_path / "b") as b:
+    a, b = Machine(machines[0], tmp_path / "a"), Machine(machines[1], tmp_path / "b")
+    with together(a, b):
         wait_until(lambda: a.linked and b.linked, "they are linked")
         assert {*a.linked, *b.linked} <= {"10.77.0.1:6346", "10.77.0.2:6346"}
         mdns = a.status()["bootstrap"]["mdns"]

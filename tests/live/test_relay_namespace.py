@@ -21,7 +21,7 @@ import pytest
 
 from gnutella.testing.machine import needs_root, tool
 from tests.live.daemon import BIN, wait_until
-from tests.live.relay_island import RULES, SETTLED_S, RelayDaemon, make_file
+from tests.live.relay_island import RULES, SETTLED_S, RelayDaemon, make_file, start_after_first
 from tests.live.test_lan_discovery import ip
 
 pytestmark = [pytest.mark.live, needs_root, pytest.mark.timeout(150)]
@@ -152,8 +152,7 @@ def test_an_origin_sends_to_its_relay_links_only(tmp_path: Path, machines: tuple
         nodes = [*world, origin]
         for node in nodes:
             undo.callback(node.__exit__)
-            node.launch()
-        wait_until(lambda: all(node.is_ready() for node in nodes), "all are ready", SETTLED_S)
+        start_after_first(nodes)
         wait_until(lambda: all(_is_settled(node) for node in nodes), "all know all", SETTLED_S)
         stored = world[0].put(tmp_path / "through a glass.txt")
         assert stored["state"] == "done", stored["error"]
@@ -165,7 +164,7 @@ def test_an_origin_sends_to_its_relay_links_only(tmp_path: Path, machines: tuple
             assert node.rows("peers") == [] == node.rows("uploads")
             assert not [key for key in node.status()["traffic"] if key.startswith("messages_rx")]
         # Would it have been seen?
-        ip("netns", "exec", machines[0], sys.executable, "-c", _STRAY)
+        ip("netns", "exec", machines[0], "env", "RES_OPTIONS=timeout:1 attempts:1", sys.executable, "-c", _STRAY)
         strays = {("udp", 53), ("udp", 6346), ("tcp", 80)}
         wait_until(lambda: {(flow[0], flow[3]) for flow in log.others()} >= strays, "strays are logged")
         assert [node.faults() for node in nodes] == [[]] * len(nodes)

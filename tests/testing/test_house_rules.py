@@ -5,11 +5,17 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 500
 BANNED_SUFFIXES = ("Manager", "Handler", "Processor", "Engine", "Helper", "Util", "Component", "Data")
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {name: ast.parse(text) for name, text in modules()}
 
 
 def modules() -> Iterator[tuple[str, str]]:
@@ -23,14 +29,14 @@ def test_modules_are_short() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    assert [name for name, text in modules() if not ast.get_docstring(ast.parse(text))] == []
+    assert [name for name, tree in trees().items() if not ast.get_docstring(tree)] == []
 
 
 def test_classes_are_named_after_what_they_are() -> None:
     found = [
         f"{name}: {node.name}"
-        for name, text in modules()
-        for node in ast.walk(ast.parse(text))
+        for name, tree in trees().items()
+        for node in ast.walk(tree)
         if isinstance(node, ast.ClassDef) and node.name.endswith(BANNED_SUFFIXES)
     ]
     assert found == []
