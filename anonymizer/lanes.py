@@ -417,8 +417,13 @@ class Lanes:
 
     def _look(self, lane: Lane, now: float) -> None:
         lane.timer = None
+        is_open = lane.channel is not None and lane.channel.is_open
         for job in [job for job in lane.out.values() if job.deadline <= now]:
             if lane.out.get(job.routing) is not job:
+                continue
+            if not is_open:
+                # Nobody has been asked yet: there is no guard, or no circuit, which is for the channel to end.
+                job.deadline = now + FETCH_FLOOR_S
                 continue
             del lane.out[job.routing]
             lane.late.append(job.routing)
@@ -427,7 +432,7 @@ class Lanes:
             self._missed(lane, job, None, now)
         if self.is_closed:
             return
-        if lane.stalled >= MAX_STALLED and lane.channel is not None and lane.channel.is_open:
+        if lane.stalled >= MAX_STALLED and is_open and lane.channel is not None:
             lane.channel.distrust(now)
         elif lane.timer is None:
             self._watch(lane)

@@ -375,6 +375,19 @@ def test_without_a_guard_or_pivots_the_end_is_named_and_nothing_is_sent() -> Non
         assert result.data == LARGE and len(net.pivots_used) == pivots
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_long_wait_for_the_guard_costs_no_block(seed: int) -> None:
+    net = RelayPivots(seed)
+    net.has_guard = False
+    net.origin = channels_of(net, is_patient=True)
+    _, result = get(net, publish(net, FILE))
+    net.run(1_500.0)
+    assert not result.ends and net.log == []
+    net.has_guard = True
+    net.run_until(lambda: bool(result.ends))
+    assert result.ends == [None] and result.data == FILE and result.progress[-1].lost_blocks == 0
+
+
 def test_each_pivot_is_told_the_anchors_before_anything_is_asked_for() -> None:
     net = RelayPivots()
     uri = publish(net, FILE)

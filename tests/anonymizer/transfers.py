@@ -13,8 +13,18 @@ from anonymizer.uri import ChkUri
 from gnutella.testing.relay_pivot import RelayPivots
 
 
-def channels_of(net: RelayPivots) -> Channels:
-    channels = Channels(b"o" * 32, net, net.known, net.rng, net.timers, net.new_key, lambda: "guard")
+def channels_of(net: RelayPivots, *, is_patient: bool = False) -> Channels:
+    """`is_patient`: the guard is one that has carried something before."""
+    channels = Channels(
+        b"o" * 32,
+        net,
+        net.known,
+        net.rng,
+        net.timers,
+        net.new_key,
+        lambda: "guard" if net.has_guard or not is_patient else None,
+        has_guards=lambda: True if is_patient else None,
+    )
     net.origin = channels
     return channels
 
