@@ -32,7 +32,7 @@ class DropReason(Enum):
         "servent_borrowed",
         0,
         0,
-        "a hit of a leaf under the servent id of another link, or under another one than it had before",
+        "a hit of a leaf under the servent id of a link to another host, or under another one than it had before",
     )
     OWN_MESSAGE = "own_message", 0, 0, "a message of our own came back"
     LINK_BUSY = "link_busy", 0, 0, "the link pushes back and its queue was full; the lowest priority goes first"

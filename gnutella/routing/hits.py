@@ -101,8 +101,7 @@ class Hits:
         """
         if link.info.is_leaf and not self._board.may_show(link, servent_id):
             return False
-        way = self._paths.servent(servent_id)
-        if link.shown_id is None or way is None or way not in self._board.links:
+        if link.shown_id is None or not self._board.is_elsewhere(link, self._paths.servent(servent_id)):
             self._paths.learn_servent(servent_id, link.id, now)
         return True
 

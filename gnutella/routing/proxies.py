@@ -68,12 +68,11 @@ class PushProxies:
         board, own = self._board, self._address_for(link)
         if board.is_leaf or ":" in own.host:  # the acknowledgement has room for IPv4 alone
             return
-        taken = {ids.get(guid, link.id) for ids in (board.proxied, board.neighbours, board.shown)}
         named = link.info.servent_id or link.shown_id
-        way = self._paths.servent(guid)
-        if link.info.servent_id is None and way is not None and way in board.links:
-            taken.add(way)
-        if taken != {link.id} or guid == board.servent_id or not any(guid) or named not in (None, guid):
+        is_taken = board.is_anothers(link, guid)
+        if link.info.servent_id is None:
+            is_taken = is_taken or board.is_elsewhere(link, self._paths.servent(guid))
+        if is_taken or guid == board.servent_id or not any(guid) or named not in (None, guid):
             board.drop(link, DropReason.PROXY_REFUSED, guid.hex())
             return
         if link.proxied_id is not None:

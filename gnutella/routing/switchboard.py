@@ -117,11 +117,22 @@ class Switchboard:
         known = leaf.info.servent_id or leaf.proxied_id or leaf.shown_id
         if known is not None:
             return known == servent_id
-        if any(servent_id in ids for ids in (self.neighbours, self.proxied, self.shown)):
+        if self.is_anothers(leaf, servent_id):
             return False
+        if (before := self.links.get(self.shown.get(servent_id, OWN))) is not None:
+            before.shown_id = None
         leaf.shown_id = servent_id
         self.shown[servent_id] = leaf.id
         return True
+
+    def is_anothers(self, link: Link, servent_id: Guid) -> bool:
+        """Whether that id is the one of a link to another host; an older link to the same one is mostly a dead one of its."""
+        return any(self.is_elsewhere(link, ids.get(servent_id)) for ids in (self.neighbours, self.proxied, self.shown))
+
+    def is_elsewhere(self, link: Link, towards: LinkId | None) -> bool:
+        """Whether `towards` is an open link to another host than this one."""
+        other = None if towards is None else self.links.get(towards)
+        return other is not None and other.info.host != link.info.host
 
     def links_changed(self) -> None:
         """Recompute on next use which links get what; call after a link came, went, was blocked or unblocked."""

@@ -334,6 +334,21 @@ def test_pushes_for_a_servent_afar_are_not_drawn_by_a_leaf_that_goes_by_its_id()
     assert led_to(router, SERVENT, 41) == {LinkId(10)}, "the way there is gone"
 
 
+def test_a_leaf_that_comes_again_before_its_old_link_is_known_as_dead_keeps_its_servent_id() -> None:
+    router = with_leaves()
+    assert shows(router, 10, SERVENT) == 1
+    again = LinkId(13)
+    router.link_opened(again, LinkInfo("10.1.2.1", OWN_ADDRESS.host, is_leaf=True, vendor_messages=True), 1.0)
+    assert shows(router, 13, SERVENT) == 1
+    assert led_to(router, SERVENT, 39) == {again}
+    router.receive(again, encode(SERVENT, 1, 0, message_of(PushProxyRequest())), 1.5)
+    assert router.counters.dropped() == {}
+    assert led_to(router, SERVENT) == {again}
+    router.link_closed(LinkId(10), 3.0)
+    assert led_to(router, SERVENT, 41) == {again}
+    assert shows(router, 11, SERVENT) == 0, "still its own"
+
+
 def test_the_servent_id_of_a_leaf_that_went_is_free_again() -> None:
     router = with_leaves()
     shows(router, 10, SERVENT)
