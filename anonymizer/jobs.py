@@ -6,7 +6,6 @@ where this one was cut off; it gets its name when all of it was verified.  The d
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from anonymizer.documents import Document
 from anonymizer.errors import AnonymityError, BadKey, DataNotFound
 from anonymizer.layer import Layer
 from anonymizer.meter import Reading
+from anonymizer.mimes import ending_of, mime_of
 from anonymizer.ownfiles import (
     OpenFile,
     name_partial,
@@ -284,7 +284,7 @@ class FetchJob(Job):
         manifest = None if self._get is None else self._get.manifest
         name = self.name
         if not self._to and "." not in name and manifest is not None:
-            name += mimetypes.guess_extension(manifest.mime) or ""
+            name += ending_of(manifest.mime)
         fd, self._fd = self._fd, -1
         self._layer.disk.run(name_partial, self._partial, fd, self._end, self._layer.directory, name).addCallbacks(
             self._kept, self._broke
@@ -460,8 +460,3 @@ class ShareJob(Job):
 
     def _trouble(self, error: OSError) -> UserError:
         return unreadable(self._path, error)
-
-
-def mime_of(name: str) -> str:
-    """By the ending; the same on every machine, for it is told."""
-    return mimetypes.MimeTypes().guess_type(name)[0] or "application/octet-stream"

@@ -32,11 +32,12 @@ from anonymizer.core import Core, Identity, Ways
 from anonymizer.descr import GATEWAY, HOUR_S, PIVOT, node_id_of
 from anonymizer.errors import AnonymityError, StateNotKept
 from anonymizer.explain import Facts
-from anonymizer.jobs import FetchJob, mime_of
+from anonymizer.jobs import FetchJob
 from anonymizer.kinds import kind_bits
 from anonymizer.known import KnownNodes
 from anonymizer.links import RelayLinks
 from anonymizer.membership import Manners
+from anonymizer.mimes import mime_of
 from anonymizer.neighbours import place_of
 from anonymizer.own import OwnFacts
 from anonymizer.ownfiles import remove_stale

@@ -318,7 +318,7 @@ class Links:
             has_tls=self.tls is not None,
             ultrapeer_needed=self.roles.needed(link),
         )
-        return replace(offer, extra=GUESS_HEADER) if self.router.self.takes_guess else offer
+        return replace(offer, extra=(*offer.extra, *GUESS_HEADER)) if self.router.self.takes_guess else offer
 
     def decide(self, link: PeerLink, peer: Peer) -> Refusal | None:
         """Whether we want it."""
