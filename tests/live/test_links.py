@@ -12,6 +12,7 @@ from twisted.internet.defer import DeferredList
 from twisted.internet.protocol import Factory, Protocol
 
 from gnutella.errors import UserError
+from gnutella.network import targets
 from gnutella.network.events import LinkClosed, LinkFailed
 from gnutella.network.ports import Ports
 from gnutella.network.tls import PeerTls
@@ -265,7 +266,10 @@ async def test_nobody_there_is_a_readable_error(reactor: Any) -> None:
 
 
 @async_test()
-async def test_kept_link_is_dialled_again_and_a_closed_one_is_not(reactor: Any) -> None:
+async def test_kept_link_is_dialled_again_and_a_closed_one_is_not(
+    reactor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "FIRST_WAIT_S", 0.1)
     target = LinkNode(reactor)
     await target.start()
     keeps = LinkNode(reactor, connect=(str(target.address),))
