@@ -17,8 +17,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gnutella.testing.anonymity.plan import Plan
 from gnutella.testing.anonymity.report import HEAD, Row, table
-from gnutella.testing.anonymity.suite import ADVERSARIES, TWINS, Plan, run
+from gnutella.testing.anonymity.suite import ADVERSARIES, TWINS, run
 
 
 def seeds(text: str) -> tuple[int, ...]:

@@ -16,6 +16,8 @@ from anonymizer.posts import open_post
 from anonymizer.reasons import Refusal
 from anonymizer.responder import (
     ANSWER_BURST,
+    APART_MEAN_S,
+    APART_STEPS,
     DELAY_MEAN_S,
     MAX_ANSWERS,
     MAX_DELAY_S,
@@ -134,6 +136,18 @@ def test_the_keyed_delay_is_the_same_each_time_and_has_its_law() -> None:
     assert max(delays) == MAX_DELAY_S
     assert abs(statistics.fmean(delays) - DELAY_MEAN_S) < 0.03
     assert made.responder.delay("text", bytes(31) + b"\1") != made.responder.delay("text", bytes(32))
+
+
+def test_a_part_of_the_wait_is_the_files_whatever_is_asked() -> None:
+    made = Provider("purple elephant")
+    routings = [hashlib.sha256(b"%d" % n).digest() for n in range(2_000)]
+    apart = [made.responder.apart(routing) for routing in routings]
+    assert apart == [made.responder.apart(routing) for routing in routings]
+    assert abs(statistics.fmean(apart) - APART_STEPS * APART_MEAN_S) < 0.12
+    routing = hashlib.sha256(b"purple elephant").digest()
+    for text in ("purple", "elephant", "purple elephant"):
+        made.ask(text)
+        assert min(made.waits()) > made.responder.apart(routing) + made.responder.delay(text, routing)
 
 
 def test_asking_again_shows_one_distance_behind_which_is_not_this_nodes() -> None:

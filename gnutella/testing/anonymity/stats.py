@@ -10,6 +10,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 Z95 = 1.959964
+#: Bins of a histogram, and samples of the rarer kind that make one.
+MAX_BINS, IN_BIN = 16, 12
 
 
 class Share(NamedTuple):
@@ -105,7 +107,9 @@ class Guess(NamedTuple):
 class Histogram:
     """Likelihoods of one number under two kinds, learnt from samples in bins of equal counts."""
 
-    def __init__(self, own: Sequence[float], other: Sequence[float], bins: int = 16) -> None:
+    def __init__(self, own: Sequence[float], other: Sequence[float]) -> None:
+        # Few samples in many bins are noise, and whoever believes it guesses worse than blindly.
+        bins = max(2, min(MAX_BINS, min(len(own), len(other)) // IN_BIN))
         joined = sorted([*own, *other])
         self._edges = sorted({joined[len(joined) * place // bins] for place in range(1, bins)})
         self._logs = self._ratios(own, other)

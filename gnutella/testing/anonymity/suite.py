@@ -4,35 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from anonymizer.stem import Stem
-from gnutella.testing.anonymity import counters, neighbours, replay, timing, traceback, whole_nodes
+from gnutella.testing.anonymity import counters, filling, neighbours, replay, traceback, whole_nodes
+from gnutella.testing.anonymity.plan import Plan
 from gnutella.testing.anonymity.report import Goal, Row
 from gnutella.testing.anonymity.stats import Share, mean, share
+from gnutella.testing.anonymity.suite_timing import a5
 from gnutella.testing.anonymity.twins import CoinForEach, CountsHops, GuardForEach, OneChannel, RemembersSeals
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much is measured: a net for each seed, and so many circuits in each.
-
-    `ours` and `twins` say which of the two sides is run.
-    """
-
-    nodes: int = 300
-    spies: float = 0.1
-    seeds: Sequence[int] = tuple(range(20))
-    circuits: int = 350
-    samples: int = 100
-    replays: int = 100_000
-    ours: bool = True
-    twins: Sequence[str] = ("hops", "coin", "guard", "stem", "vstem", "cache", "uid", "seals", "replay")
-
-    def has(self, twin: str) -> bool:
-        return twin in self.twins
-
 
 # -- A1 ------------------------------------------------------------------------------------------------------------------
 
@@ -60,7 +41,25 @@ def a1(plan: Plan) -> list[Row]:
         _a1_number("d of the system", lambda f: f.degree_of_system, Goal(at_least=0.83), ours, twin),
         _a1_number("effective set 2^H given seen", lambda f: f.effective_set, Goal(at_least=18), ours, twin),
     ]
-    return rows + _a1_series(plan)
+    return rows + _a1_filled(plan) + _a1_series(plan)
+
+
+def _a1_filled(plan: Plan) -> list[Row]:
+    """While the spies keep full what edges they can."""
+    if not plan.ours:
+        return []
+    found = filling.Shortened()
+    for seed in plan.seeds[: max(1, len(plan.seeds) // 4)]:
+        found.extend(filling.shortened(plan.nodes, plan.spies, plan.circuits, seed))
+    shares = (
+        ("precision, seen on the stem", found.knowing.precision, Goal(0.35)),
+        ("recall, seen on stem or bridge", found.knowing.recall, Goal(0.12)),
+        ("share of seen with posterior > .9", found.knowing.surer_than(0.9), Goal(0.01)),
+    )
+    return [
+        Row("A1", f"{figure}, edges kept full", one.value, one.interval, goal, trials=one.trials)
+        for figure, one, goal in shares
+    ]
 
 
 def _a1_share(
@@ -170,71 +169,6 @@ def a3(plan: Plan) -> list[Row]:
     return rows
 
 
-# -- A5 ------------------------------------------------------------------------------------------------------------------
-
-
-#: Circuits that are timed in each net: more would be of the same few edges.
-TIMED: Final = 10
-#: What is timed, and how often of one circuit at most: large cells go up some seconds after they are asked for.
-REACTIONS: Final = {
-    timing.Reaction.CELL: ("a cell", 100),
-    timing.Reaction.LARGE: ("a large cell", 20),
-    timing.Reaction.END: ("the end", 1),
-    timing.Reaction.NONE: ("gaps between cells", 200),
-}
-
-
-def a5(plan: Plan) -> list[Row]:
-    """Response timing, one sample and many."""
-    return [row for reaction in REACTIONS for row in _a5(plan, reaction)]
-
-
-def _a5(plan: Plan, reaction: timing.Reaction) -> list[Row]:
-    name, most = REACTIONS[reaction]
-    samples = min(most, plan.samples)
-
-    def run(kind: timing.Origins, nets: int) -> tuple[list[timing.Timed], list[timing.Timed]]:
-        sides: tuple[list[timing.Timed], list[timing.Timed]] = ([], [])
-        for seed in range(plan.seeds[0], plan.seeds[0] + nets):
-            sides[seed % 2].extend(timing.measure(plan.nodes, plan.spies, TIMED, samples, seed, reaction, kind))
-        return sides
-
-    nets = 6 * len(plan.seeds)
-    ours = run(timing.Origins.CLOCK, nets) if plan.ours else None
-    # Without a reaction there is nothing to be broken but the clock.
-    has_twin = plan.has("vstem") and reaction is not timing.Reaction.NONE
-    twin = run(timing.Origins.VIRTUAL_STEM, nets // 3) if has_twin else None
-    rows = []
-    for count in (samples,) if reaction is timing.Reaction.NONE else sorted({1, samples}):
-        here = timing.judge(*ours, count) if ours else None
-        there = timing.judge(*twin, count) if twin else None
-        of = f"{name}, {count} sample{'s' * (count > 1)}"
-        trials = len(ours[1]) if ours else 0
-        rows += [
-            Row(
-                "A5",
-                f"gain over guessing ({timing.BLIND:.3f}), {of}",
-                here.gain if here else None,
-                (here.interval[0] - here.blind, here.interval[1] - here.blind) if here else None,
-                Goal(0.03),
-                "vstem" if has_twin else "",
-                there.gain if there else None,
-                trials,
-            ),
-            Row(
-                "A5",
-                f"share with posterior > .9, {of}",
-                here.sure if here else None,
-                None,
-                Goal(0.01),
-                "vstem" if has_twin else "",
-                there.sure if there else None,
-                trials,
-            ),
-        ]
-    return rows
-
-
 # -- A4, A10 -------------------------------------------------------------------------------------------------------------
 
 #: Nodes that fetch a file each, in a net of so many.
@@ -242,6 +176,7 @@ FETCHERS: Final = 8
 WHOLE_NODES: Final = 100
 
 
+@cache
 def _whole(plan: Plan, broken: str) -> whole_nodes.Counted:
     found = whole_nodes.Counted()
     for seed in plan.seeds[: max(1, len(plan.seeds) // 2)]:
@@ -381,13 +316,29 @@ def a13(plan: Plan) -> list[Row]:
                 alarms.trials,
             )
         )
+        alarms, controls = _together(
+            [filling.levels(plan.nodes, plan.circuits // 2, seed, plan.spies) for seed in plan.seeds[:8]]
+        )
+        rows.append(
+            Row(
+                "A13",
+                f"circuits that the level of an edge gives away, above controls ({controls.value:.3f})",
+                alarms.value - controls.value,
+                (alarms.interval[0] - controls.value, alarms.interval[1] - controls.value),
+                Goal(0.01),
+                trials=alarms.trials,
+            )
+        )
     return rows
 
 
 def _oracle(plan: Plan, kind: type[Stem], nets: int) -> tuple[Share, Share]:
     """Alarms and controls of some nets together."""
     seeds = plan.seeds[:nets]
-    found = [traceback.oracle(plan.nodes, plan.circuits // 2, seed, plan.spies, kind) for seed in seeds]
+    return _together([traceback.oracle(plan.nodes, plan.circuits // 2, seed, plan.spies, kind) for seed in seeds])
+
+
+def _together(found: Sequence[traceback.Oracle]) -> tuple[Share, Share]:
     alarms = Share(sum(one.alarms.hits for one in found), sum(one.alarms.trials for one in found))
     return alarms, Share(sum(one.controls.hits for one in found), sum(one.controls.trials for one in found))
 
@@ -408,6 +359,10 @@ TWINS: Final = {
     "guard": ("A1",),
     "stem": ("A4",),
     "vstem": ("A5",),
+    "credit": ("A5",),
+    "reopen": ("A5",),
+    "lanes": ("A5",),
+    "answer": ("A5",),
     "cache": ("A10",),
     "replay": ("A12",),
     "uid": ("A13",),

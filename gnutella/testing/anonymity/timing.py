@@ -3,10 +3,12 @@
 A spy that a circuit passes sends data down to the node from which the circuit came, and takes the time until something comes up
 again, without the two delays of its own link, which it knows.  The flow is the real one: production stems and production
 clocks of own circuits in virtual time, and an origin that wants to react at once.  What the spy sends is what a pivot would
-have sent through it.  Three reactions are timed: any cell, a large one, and the end of the circuit; and with no reaction at
-all the spy looks at how the cells follow each other, for each relay leaves its mark on a flow or does not.
+have sent through it.  Reactions that are timed: any cell, a large one, the end of the circuit, and the credit for what was
+sent, for a little of it and for four windows as fast as they are opened; and with no reaction at all the spy looks at how the
+cells follow each other, for each relay leaves its mark on a flow or does not.  `requests` has those of whole requests (another
+circuit in place of a lost one, more of them for a large file), `answering` those of providers.
 
-Best guess from a histogram learnt on other nets, given the share of first sightings that are of the origin itself.
+Best guess from histograms learnt on other nets, given the share of first sightings that are of the origin itself.
 """
 
 from __future__ import annotations
@@ -20,14 +22,16 @@ from typing import Any, Final
 
 from anonymizer.beat import FETCH_RATE, QUIET_RATE, Beat, is_large
 from anonymizer.cells import LARGE_BODY, SMALL_BODY, Cell, Command
-from anonymizer.credit import GRANT, cost_of
+from anonymizer.circuits import Way
+from anonymizer.credit import GRANT, LARGE_COST, WINDOW, cost_of
 from anonymizer.fields import Body
 from anonymizer.inner import Dummy, InnerBlock
 from anonymizer.pacing import END_CHANCE, VirtualStem
+from anonymizer.stem import Stem
 from anonymizer.timers import Timer, Timers
 from anonymizer.wire import BLOCK_SIZES, BlockType, Ciphertext, CloseReason, Credit, Open, Phase, cell_of, parse
 from gnutella.testing.anonymity.neighbours import NAME, spies_of
-from gnutella.testing.anonymity.stats import Guess, guess, mean
+from gnutella.testing.anonymity.stats import Guess, Histogram, guess, mean
 from gnutella.testing.anonymity.stem_net import Sighting, StemNet, StemNode
 
 #: A reaction that takes longer does not come.
@@ -41,6 +45,13 @@ LARGE_NOISE: Final = bytes(LARGE_BODY)
 WAY_S: Final = 20.0
 #: Seconds for which a clock has been going before anything is measured.
 WARM_S: Final = 5.0
+#: Between two samples of a credit.
+PAUSE_S: Final = 2.0
+#: Windows that are sent as fast as they are opened.
+WINDOWS: Final = 4
+#: For so long a spy gives no credit, and so long after it does it counts what comes.  A fetch that hears nothing is over then.
+BLOCK_S: Final = 75.0
+BURST_S: Final = 3.0
 #: A cell that follows another so soon may have waited for it at a relay.
 TOGETHER_S: Final = 0.005
 
@@ -51,15 +62,25 @@ class Reaction(Enum):
     CELL = "cell"
     LARGE = "large"
     END = "end"
+    CREDIT = "credit"
+    WINDOWS = "windows"
+    BLOCK = "block"
+    REOPEN = "reopen"
+    LANES = "lanes"
+    POST = "post"
     NONE = "none"
 
 
 class Origins(Enum):
-    """What decides when an origin says something: its clock; or, in broken twins, a virtual stem, or nothing."""
+    """What decides when an origin says something: its clock; or, in broken twins, a virtual stem, or nothing.
+
+    CREDIT: its clock, but it gives credit at once.
+    """
 
     CLOCK = "clock"
     VIRTUAL_STEM = "vstem"
     AT_ONCE = "at once"
+    CREDIT = "credit"
 
 
 @dataclass(slots=True)
@@ -71,6 +92,24 @@ class Timed:
 
     is_own: bool
     delays: list[float] = field(default_factory=list)
+
+
+#: What the spy waits for is the credit for what it sends.
+CREDITS: Final = (Reaction.CREDIT, Reaction.WINDOWS)
+
+
+class TakesAtOnce(Stem):
+    """`credit`: what comes to its end here is credited at once, and not as late as what goes on."""
+
+    def _came(self, way: Way, body: Ciphertext, cost: int, now: float) -> None:
+        if way.to[0] is not None:
+            super()._came(way, body, cost, now)
+            return
+        way.receiving.take(cost)
+        way.used_at = now
+        self._gone(way, cost)
+        if way.to[1] in self._here:
+            self._heard(way.to[1], body.data, now)
 
 
 class NetTimers(Timers):
@@ -113,10 +152,10 @@ class Origin:
         self._net, self._node, self._number, self._reaction = net, node, number, reaction
         self._virtual = VirtualStem(net.rng, node.stem.round_trips, False)
         self._kind = kind
-        rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.NONE) else QUIET_RATE
+        rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.BLOCK, Reaction.NONE) else QUIET_RATE
         self._timers = NetTimers(net, node)
         self.beat: Beat | None = None
-        if kind is Origins.CLOCK:
+        if kind in (Origins.CLOCK, Origins.CREDIT):
             opening: Any = Noise()
             now = net.clock.now
             nothing = lambda when: None  # noqa: E731
@@ -170,14 +209,19 @@ class Prober:
             self._first.setdefault(body.sealed[NAME], sighting)
         self._up(sighting)
 
+    def first(self, seal: bytes) -> Sighting | None:
+        """Where a spy saw that seal first, if it was on its stem; asked once."""
+        sighting = self._first.pop(seal[NAME], None)
+        return None if sighting is None or _phase(sighting.cell) is not Phase.STEM else sighting
+
     def circuit(self, samples: int) -> Timed | None:
         """One circuit of a random origin; None unless a spy saw it on its stem."""
         origin, pivot = self.rng.sample(self.honest, 2)
         seal = self.net.seal()
         number = origin.open(pivot, seal)
         self.net.clock.run(self.net.clock.now + WAY_S)
-        sighting = self._first.pop(seal[NAME], None)
-        if number is None or sighting is None or _phase(sighting.cell) is not Phase.STEM:
+        sighting = self.first(seal)
+        if number is None or sighting is None:
             return None
         self.net.hold_back(sighting.to, sighting.came, sighting.cell.channel)
         timed = Timed(sighting.came == origin.number)
@@ -187,6 +231,8 @@ class Prober:
         self.net.clock.run(self.net.clock.now + WARM_S)
         if self.reaction is Reaction.NONE:
             timed.delays = self._gaps(sighting, samples)
+        elif self.reaction is Reaction.BLOCK:
+            timed.delays = [self._held(sighting)]
         else:
             self._probes(sighting, samples, timed)
         end.stop()
@@ -194,7 +240,7 @@ class Prober:
 
     def _probes(self, sighting: Sighting, samples: int, timed: Timed) -> None:
         for _ in range(samples):
-            took = self._probe(sighting)
+            took = self._credit(sighting) if self.reaction in CREDITS else self._probe(sighting)
             if took is None:
                 return
             timed.delays.append(took)
@@ -233,6 +279,65 @@ class Prober:
         own_link = 2 * self.net.delays[frozenset((sighting.to, sighting.came))]
         return came[0] - begun - own_link if came else None
 
+    def _credit(self, sighting: Sighting) -> float | None:
+        """The time until all is credited of what the spy sends: once what a credit is for, or windows, one after the other."""
+        clock, line = self.net.clock, (sighting.came, sighting.to, sighting.cell.channel)
+        clock.run(clock.now + PAUSE_S)
+        is_burst = self.reaction is Reaction.WINDOWS
+        rounds = WINDOWS if is_burst else 1
+        owed = rounds * (WINDOW if is_burst else GRANT)
+        begun, sent = clock.now, 0
+
+        def send(units: int) -> None:
+            nonlocal sent
+            for _ in range(min(units, owed - sent) // LARGE_COST):
+                sent += LARGE_COST
+                self.net.inject(sighting.to, sighting.came, cell_of(Ciphertext(LARGE_NOISE), sighting.cell.channel))
+
+        back, other = 0, self._seen(sighting, [])
+
+        def up(seen: Sighting) -> None:
+            nonlocal back
+            other(seen)
+            if line == (seen.came, seen.to, seen.cell.channel) and isinstance(body := parse(seen.cell), Credit):
+                back += body.cells
+                send(body.cells)
+
+        self._up = up
+        send(WINDOW if is_burst else GRANT)
+        while back < owed and clock.now < begun + PATIENCE_S and clock.step():
+            pass
+        self._up = lambda seen: None
+        own_link = 2 * self.net.delays[frozenset((sighting.to, sighting.came))]
+        return clock.now - begun - rounds * own_link if back >= owed else None
+
+    def _held(self, sighting: Sighting) -> float:
+        """How many cells come in a burst when the spy has given no credit for a while: those that wait on the way."""
+        clock, line, came, owed = self.net.clock, (sighting.came, sighting.to, sighting.cell.channel), 0, self._owed
+        is_open = False
+
+        def give() -> None:
+            nonlocal owed
+            if owed:
+                self.net.inject(sighting.to, sighting.came, cell_of(Credit(owed), sighting.cell.channel))
+                owed = 0
+
+        def up(seen: Sighting) -> None:
+            nonlocal came, owed
+            if line == (seen.came, seen.to, seen.cell.channel) and seen.cell.command is Command.CELL:
+                owed += cost_of(seen.cell)
+                came += is_open
+                if is_open and owed >= GRANT:
+                    give()
+
+        self._up = up
+        clock.run(clock.now + BLOCK_S)
+        is_open = True
+        give()
+        clock.run(clock.now + BURST_S)
+        self._up = lambda seen: None
+        return float(came)
+
     def _gaps(self, sighting: Sighting, samples: int) -> list[float]:
         came: list[float] = []
         clock, begun = self.net.clock, self.net.clock.now
@@ -258,7 +363,8 @@ def measure(
     origins: Origins = Origins.CLOCK,
 ) -> list[Timed]:
     """So many circuits that a spy timed, in one net."""
-    net = StemNet(count, seed, pivots_take=True)
+    kind = TakesAtOnce if origins is Origins.CREDIT else Stem
+    net = StemNet(count, seed, kind, pivots_take=True)
     prober, found = Prober(net, spy_share, seed, reaction, origins), list[Timed]()
     while len(found) < circuits:
         timed = prober.circuit(samples)
@@ -268,9 +374,22 @@ def measure(
 
 
 def judge(train: list[Timed], test: list[Timed], samples: int) -> Guess:
-    """The best guess from the mean of so many reactions."""
+    """The best guess from so many reactions: from their mean, the quickest, or each of them, whichever was best on others."""
+    numbers = [
+        [(number(timed.delays[:samples]), timed.is_own) for timed in train] for number in _numbers(train, samples)
+    ]
+    tests = [[(number(timed.delays[:samples]), timed.is_own) for timed in test] for number in _numbers(train, samples)]
+    best = max(range(len(numbers)), key=lambda at: guess(numbers[at], numbers[at], PRIOR).accuracy)
+    return guess(numbers[best], tests[best], PRIOR)
 
-    def numbers(circuits: list[Timed]) -> list[tuple[float, bool]]:
-        return [(mean(timed.delays[:samples]), timed.is_own) for timed in circuits]
 
-    return guess(numbers(train), numbers(test), PRIOR)
+def _numbers(train: list[Timed], samples: int) -> list[Callable[[list[float]], float]]:
+    """What may be made of one circuit's delays."""
+    if samples == 1:
+        return [mean]
+    own, other = (
+        [delay for timed in train if timed.is_own is is_own for delay in timed.delays[:samples]]
+        for is_own in (True, False)
+    )
+    each = Histogram(own, other)
+    return [mean, min, lambda delays: sum(map(each.log_ratio, delays))]

@@ -110,8 +110,8 @@ def oracle(count: int, circuits: int, seed: int, spy_share: float = 0.1, kind: t
     log, rng = Log(net), random.Random(f"oracle {seed}")
     spies = spies_of(net, spy_share, rng)
     watchers, honest = frozenset(spies), [node for node in net.nodes if node.number not in spies]
-    doors = [(spy, node.number) for spy in spies for node in honest if _is_edge(net, spy, node.number)]
-    usual = {door: _surfaces(net, log, door, net.seal(), rng.choice(honest).number, watchers) for door in doors}
+    doors = doors_of(net, spies)
+    usual = {door: surfaces(net, log, door, net.seal(), rng.choice(honest).number, watchers) for door in doors}
     alarms, controls, tested = list[bool](), list[bool](), 0
     for _ in range(circuits):
         origin, pivot = rng.sample(honest, 2)
@@ -123,16 +123,23 @@ def oracle(count: int, circuits: int, seed: int, spy_share: float = 0.1, kind: t
             continue
         by = [door for door in doors if usual[door] == seen]
         tested += bool(by)
-        alarms.append(any(_surfaces(net, log, door, seal, pivot.number, watchers) != seen for door in by))
-        controls.append(any(_surfaces(net, log, door, net.seal(), pivot.number, watchers) != seen for door in by))
+        alarms.append(any(surfaces(net, log, door, seal, pivot.number, watchers) != seen for door in by))
+        controls.append(any(surfaces(net, log, door, net.seal(), pivot.number, watchers) != seen for door in by))
     return Oracle(tested, share(alarms), share(controls))
+
+
+def doors_of(net: StemNet, spies: Iterable[int]) -> list[tuple[int, int]]:
+    """Stem edges by which spies can put openings into the stems of others: (spy, node)."""
+    known = sorted(spies)
+    honest = [node.number for node in net.nodes if node.number not in known]
+    return [(spy, node) for spy in known for node in honest if _is_edge(net, spy, node)]
 
 
 def _is_edge(net: StemNet, spy: int, node: int) -> bool:
     return node in net.nodes[spy].chosen or spy in net.nodes[node].chosen
 
 
-def _surfaces(
+def surfaces(
     net: StemNet, log: Log, door: tuple[int, int], seal: bytes, pivot: int, spies: frozenset[int]
 ) -> Seen | None:
     """Where the spies see a seal next that one of them puts into a stem edge."""
