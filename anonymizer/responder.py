@@ -37,8 +37,8 @@ from gnutella.errors import LocalMisuse
 #: The keyed delay (design section 3.18).
 DELAY_MEAN_S: Final = 0.3
 MAX_DELAY_S: Final = 1.5
-#: The delay that is the file's, whatever is asked: the sum of so many exponential times of that mean.  It hides some tenths of a
-#: second, the way from a node further behind: without it a spy who asks with six texts gains .06 over guessing (A5).
+#: The delay that is the file's, whatever is asked: the sum of so many exponential times of that mean.  It hides some tenths of
+#: a second, the way from a node further behind: without it a spy who asks with six texts gains .06 over guessing (A5).
 APART_MEAN_S: Final = 0.8
 APART_STEPS: Final = 2
 #: Files of ours that answer one search: the searcher takes 64 from all.
