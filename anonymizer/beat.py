@@ -32,7 +32,7 @@ QUIET_RATE: Final = 1.0
 FETCH_RATE: Final = 8.0
 #: Of one that waits to be asked, for days: two of them are 1.5 kB/s.
 ANCHOR_RATE: Final = 0.5
-#: While large cells wait, or many small ones.
+#: While large cells wait, or many small ones; and from the opening of a fetch to its first turn, when most is to be asked for.
 FULL_RATE: Final = 16.0
 MANY_WAIT: Final = 16
 #: Mean time between two turns, and from the last need of a circuit to its end.  The way from a neighbour to the origin and
@@ -68,14 +68,15 @@ class Beat:
         now: float,
     ) -> None:
         self._circuits, self._chance, self._timers = circuits, chance, timers
-        self.number, self._opening, self._base, self._rate = number, opening, rate, rate
+        self.number, self._opening, self._base = number, opening, rate
+        self._rate = FULL_RATE if rate >= FETCH_RATE else rate
         self._has_room, self._next_up = has_room, next_up
         self.end: End | None = None
         self._queue: deque[Body] = deque()
         self._blocks: deque[Body] = deque()
         self._large = 0
         self._beyond = 0
-        self._tick_timer = self._after(1 / rate, self._tick, now)
+        self._tick_timer = self._after(1 / self._rate, self._tick, now)
         self._turn_timer = self._after(TURN_MEAN_S, self._turn, now)
 
     def _after(self, mean: float, call: Callable[[float], None], now: float) -> Timer:

@@ -6,9 +6,9 @@ find and another is asked for, once, comes before all else, for whoever reads in
 time counts as not found.  A pivot that sends what nobody asked it for is left.
 The number of outstanding blocks is the same constant for everybody: relays see it.
 
-Outstanding are at most WINDOW blocks on each lane, 2.1 MB, as much as a relay holds of one circuit at most.  With a second
-from a request to its block, which is what ten hops of 25 ms each way and a virtual stem come to, that is 2 MB/s a lane; see
-`transfer` for how many lanes there are.
+Outstanding are at most WINDOW blocks on each lane, 4.2 MB: twice what one relay holds of a circuit, since blocks are under way
+at several, and being looked for.  With a second from a request to its block, which is what ten hops of 25 ms each way and a
+virtual stem come to, that is 4 MB/s a lane; see `transfer` for how many lanes there are.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from anonymizer.pacing import exponential
 from anonymizer.timers import Timer
 from anonymizer.wire import BlockType
 
-#: Blocks that one lane has outstanding (design section 3.19).
-WINDOW: Final = 64
+#: Blocks that one lane has outstanding.  The design has 64, with which two lanes are at 7 MB/s where there is half a second to
+#: a block, and no lane can be opened because a file turned out to be large (docs/adr/0015-fewer-round-trips.md).
+WINDOW: Final = 128
 #: A cell asks for as many keys, or for its lane's share of all if that is more, so that each pivot has a share of the work.
 BATCH: Final = 8
 #: A pivot that has no room gets half as many, down to this, and one more for each that it does.

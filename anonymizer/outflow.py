@@ -23,9 +23,9 @@ from anonymizer.timers import Timer, Timers
 #: Bytes a second of one link (design section 3.19), and what may go at once after a rest.
 EDGE_RATE: Final = 256 * 1_024
 BURST: Final = 1 << 20
-#: Answers of one circuit that wait: a window of small cells; and bytes of blocks, of a circuit (64 blocks) and in all.
+#: Answers of one circuit that wait: a window of small cells; and bytes of blocks, of a circuit (a lane's window) and in all.
 MAX_WAITING: Final = 256
-MAX_HELD_OF_CIRCUIT: Final = 2_200_000
+MAX_HELD_OF_CIRCUIT: Final = 4_400_000
 MAX_HELD: Final = 64 << 20
 
 NodeId = bytes

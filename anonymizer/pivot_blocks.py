@@ -24,7 +24,7 @@ from anonymizer.wire import MAX_COPIES, BlockType
 from gnutella.errors import RemoteViolation
 
 #: Keys and blocks that a circuit has under way: the window of a transfer.
-MAX_WANTED: Final = 64
+MAX_WANTED: Final = 128
 #: Chance that a block is stored anew by who fetched it, by how it was found, and the mean of the delay.
 BY_ANCHOR_CHANCE: Final = 1 / 8
 BY_ROUTE_CHANCE: Final = 1 / 200

@@ -1,9 +1,9 @@
 """Whole files over own circuits: `Get` fetches one, `Put` publishes one.
 
 Both work over K lanes (anonymizer.lanes), each a circuit to another pivot: LANES, and MANY_LANES for files above MANY_BYTES.
-A lane does at most 2 MB/s where a request and its block take a second, and each pivot gives 256 KiB/s to all circuits that come
-by one link; so four lanes are what 8 MB/s, or 1 MB/s, need.  The price is known: if a tenth of the nodes spy together, the
-chance that a guard and a pivot of one transfer both do is .019 with two pivots and .034 with four.
+A lane does at most 4 MB/s where a request and its block take a second, and each pivot gives 256 KiB/s to all circuits that
+come by one link; so two lanes are what 8 MB/s need, and four what 1 MB/s does.  The price is known: if a tenth of the nodes spy
+together, the chance that a guard and a pivot of one transfer both do is .019 with two pivots and .034 with four.
 
 All circuits of all transfers leave by the one guard.  Blocks are stored in random order, a file's manifest last; they are
 asked for in the file's order, each by a random lane: a pivot that sees one in four of them sees no less in any other order.
@@ -45,7 +45,7 @@ from gnutella.errors import RemoteViolation
 LANES: Final = 2
 MANY_LANES: Final = 4
 MANY_BYTES: Final = 4 << 20
-#: Segments that a reader has in hand: all that the lanes have outstanding, and half as much that waits for its turn; 12 MiB.
+#: Segments that a reader has in hand: all that the lanes have outstanding, and half as much that waits for its turn; 24 MiB.
 READ_SEGMENTS: Final = 3 * MANY_LANES * WINDOW // (2 * MAX_SOURCES)
 #: Blocks that are taken from memory or disk before others get their turn.
 TURN_BLOCKS: Final = 32
@@ -127,7 +127,7 @@ class Get(Transfer):
 
     `data` gets offset and bytes, in order and without gaps.  They are the file only when `finished` was called without an
     error: keep them where nobody takes them for it.  `held` is asked for the data of blocks, by their number, that an earlier
-    try left on disk; what does not match the manifest is fetched.  Memory: 12 MiB, and 8 MiB for blocks to be inserted anew.
+    try left on disk; what does not match the manifest is fetched.  Memory: 24 MiB, and 8 MiB for blocks to be inserted anew.
     """
 
     def __init__(

@@ -16,6 +16,7 @@ from anonymizer.inner import (
     StoreBlock,
     encode,
 )
+from anonymizer.pivot_blocks import MAX_WANTED
 from anonymizer.reasons import Refusal
 from anonymizer.ssk import WriteKey, parse_record
 from anonymizer.wire import BlockType, CloseReason
@@ -121,12 +122,12 @@ def test_a_window_of_keys_is_taken_and_more_are_refused() -> None:
     world = PivotWorld()
     world.nodes[0].route.is_slow = True
     far = world.open()
-    keys = [key_of(b"%032d" % n) for n in range(80)]
-    for first in range(0, 80, 16):
+    keys = [key_of(b"%032d" % n) for n in range(MAX_WANTED + 16)]
+    for first in range(0, len(keys), 16):
         far.say(FetchKeys(tuple(keys[first : first + 16])))
     world.run(1)
-    assert far.heard == [Fail(FailReason.OVERLOAD, key[1:]) for key in keys[64:]]
-    assert len(world.nodes[0].route.asked) == 64
+    assert far.heard == [Fail(FailReason.OVERLOAD, key[1:]) for key in keys[MAX_WANTED:]]
+    assert len(world.nodes[0].route.asked) == MAX_WANTED
 
 
 def test_who_asks_on_and_takes_nothing_is_left() -> None:
