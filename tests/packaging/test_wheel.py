@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,7 +96,9 @@ def dist(place: Path, source: Path, env: Path) -> Path:
     run(env / "python", "-c", code, "build_sdist", target, cwd=source)
     (packed,) = target.glob("*.tar.gz")
     with tarfile.open(packed) as archive:
-        archive.extractall(place / "unpacked", filter="data")
+        # Python 3.11.2, as in Debian 12, has no filters yet.
+        safe: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        archive.extractall(place / "unpacked", **safe)
     (unpacked,) = (place / "unpacked").iterdir()
     run(env / "python", "-c", code, "build_wheel", target, cwd=unpacked)
     return target
