@@ -13,7 +13,7 @@ import socket
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -31,6 +31,8 @@ MAX_ADDRESSES = 4
 RESOLVE_MS = 1500
 #: Networks that it is announced on, as for multicast.
 MAX_NETWORKS = 8
+#: So often the networks are looked at again: a daemon may start before its network does, and a laptop moves.
+LOOK_S = 5.0
 
 
 def is_installed() -> bool:
@@ -58,6 +60,8 @@ class Mdns:
         self._count_drop = count_drop
         self._networks = networks
         self._interfaces: list[Interface] = []
+        self._port = 0
+        self._timer: Any = None
         self._workers = Workers(reactor, count=1, name="gnutella-mdns")
         self._library: _Library | None = None
         self._seen: set[str] = set()
@@ -67,29 +71,47 @@ class Mdns:
         self._because = "not started"
 
     def start(self, port: int) -> None:
-        """Announce `port` and begin to look; says in `state` what became of it (absent, starting, running, failed)."""
-        self._interfaces = self._networks()[:MAX_NETWORKS]
+        """Announce `port` and begin to look; says in `state` what became of it (absent, idle, starting, running, failed)."""
+        self._port = port
         if not is_installed():
             self.state, self._because = "absent", "the extra is not installed"
             return
-        if not self._interfaces:
-            self._because = "no network of this machine carries multicast"
+        self._because = "no network of this machine carries multicast"
+        self._look()
+
+    def _look(self) -> None:
+        """Begin on the networks that there are now; again, if they are others than before."""
+        self._timer = self._reactor.callLater(LOOK_S, self._look)
+        interfaces = self._networks()[:MAX_NETWORKS]
+        if interfaces == self._interfaces:
+            return
+        self._interfaces = interfaces
+        self._leave().addErrback(self._fault)
+        if not interfaces:
+            self.state, self._because = "idle", "no network of this machine carries multicast"
             return
         self.state = "starting"
         self._library = library = _Library(self._name, self._noticed_in_thread)
-        hosts = [interface.host for interface in self._interfaces]
-        self._workers.run(library.open, port, hosts).addCallbacks(self._opened, self._failed)
+        hosts = [interface.host for interface in interfaces]
+        self._workers.run(library.open, self._port, hosts).addCallbacks(
+            lambda _: self._opened(library), lambda failure: self._failed(library, failure)
+        )
+
+    def _leave(self) -> Deferred[None]:
+        """Say goodbye where it is announced; fires when the library's thread has ended."""
+        library, self._library = self._library, None
+        self._seen.clear()
+        return succeed(None) if library is None else self._workers.run(library.close)
 
     def stop(self) -> Deferred[None]:
         """Say goodbye; fires when the library's thread has ended."""
         self._is_stopped = True
-        library, self._library = self._library, None
         self.state = "idle"
-        if library is None:
-            return self._workers.stop()
-        closing = self._workers.run(library.close)
-        closing.addErrback(self._fault)
-        return closing.addCallback(lambda _: self._workers.stop())
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        leaving = self._leave()
+        leaving.addErrback(self._fault)
+        return leaving.addCallback(lambda _: self._workers.stop())
 
     @property
     def services(self) -> int:
@@ -105,13 +127,13 @@ class Mdns:
         state: SourceState = "absent" if self.state == "absent" else "failed" if self.state == "failed" else "idle"
         return Source("mDNS", state, reason(self._because))
 
-    def _opened(self, _: None) -> None:
-        if not self._is_stopped:
+    def _opened(self, library: _Library) -> None:
+        if self._library is library:
             self.state = "running"
 
-    def _failed(self, failure: Failure) -> None:
+    def _failed(self, library: _Library, failure: Failure) -> None:
         """No multicast on this machine, say: the node lives without it."""
-        if not self._is_stopped:
+        if self._library is library:
             self.state, self._because = "failed", str(failure.value) or repr(failure.value)
             self.log.warn("no mDNS on this machine: {error!r}", error=str(failure.value))
 
