@@ -66,10 +66,10 @@ def _a5(plan: Plan, reaction: timing.Reaction) -> list[Row]:
     twin = _sides(plan, reaction, how.broken, samples, max(2, nets // 5)) if how.broken and has_twin else None
     rows = []
     for count in (samples,) if reaction is timing.Reaction.NONE else sorted({1, samples}):
-        here = timing.judge(*ours, count) if ours else None
-        there = timing.judge(*twin, count) if twin else None
+        here = timing.judge_all(*ours, count) if ours else None
+        there = timing.judge_all(*twin, count) if twin else None
         of = f"{how.name}, {count} sample{'s' * (count > 1)}"
-        trials = len(ours[1]) if ours else 0
+        trials = len(ours[0]) + len(ours[1]) if ours else 0
         rows += [
             Row(
                 "A5",

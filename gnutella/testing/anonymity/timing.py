@@ -13,6 +13,7 @@ Best guess from histograms learnt on other nets, given the share of first sighti
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -381,6 +382,23 @@ def judge(train: list[Timed], test: list[Timed], samples: int) -> Guess:
     tests = [[(number(timed.delays[:samples]), timed.is_own) for timed in test] for number in _numbers(train, samples)]
     best = max(range(len(numbers)), key=lambda at: guess(numbers[at], numbers[at], PRIOR).accuracy)
     return guess(numbers[best], tests[best], PRIOR)
+
+
+def judge_all(one: list[Timed], other: list[Timed], samples: int) -> Guess:
+    """Each half is guessed by what was learnt of the other."""
+    halves = [(judge(one, other, samples), len(other)), (judge(other, one, samples), len(one))]
+    count = len(one) + len(other)
+
+    def weighed(number: Callable[[Guess], float]) -> float:
+        return sum(number(found) * trials for found, trials in halves) / count
+
+    return Guess(
+        weighed(lambda found: found.accuracy),
+        math.hypot(*(found.sigma * trials / count for found, trials in halves)),
+        PRIOR,
+        weighed(lambda found: found.sure),
+        halves[0][0].area,
+    )
 
 
 def _numbers(train: list[Timed], samples: int) -> list[Callable[[list[float]], float]]:
