@@ -35,6 +35,9 @@ REACTIONS: Final = {
     timing.Reaction.CREDIT: Timing("credit", 3, twin="credit", broken=timing.Origins.CREDIT),
     timing.Reaction.WINDOWS: Timing("four windows credited", 1, twin="credit", broken=timing.Origins.CREDIT),
     timing.Reaction.BLOCK: Timing(f"cells after {timing.BLOCK_S:.0f} s without credit", 1, twin="", broken=None),
+    timing.Reaction.BLOCK_PUT: Timing(
+        f"blocks of a put after {timing.BLOCK_PUT_S:.0f} s without credit", 1, twin="", broken=None
+    ),
     timing.Reaction.REOPEN: Timing("another circuit", MAX_REOPENS, requests.measure, "reopen", timing.Origins.AT_ONCE),
     timing.Reaction.LANES: Timing("more circuits", 1, requests.measure, "lanes", timing.Origins.AT_ONCE),
     timing.Reaction.POST: Timing("an answer to a search", 6, answering.measure, "answer", timing.Origins.AT_ONCE),

@@ -21,6 +21,7 @@ from enum import Enum
 from itertools import pairwise
 from typing import Any, Final
 
+from anonymizer import lanes
 from anonymizer.beat import FETCH_RATE, QUIET_RATE, Beat, is_large
 from anonymizer.cells import LARGE_BODY, SMALL_BODY, Cell, Command
 from anonymizer.circuits import Way
@@ -52,6 +53,8 @@ PAUSE_S: Final = 2.0
 WINDOWS: Final = 4
 #: For so long a spy gives no credit, and so long after it does it counts what comes.  A fetch that hears nothing is over then.
 BLOCK_S: Final = 75.0
+#: A put fills windows much sooner.
+BLOCK_PUT_S: Final = 12.0
 BURST_S: Final = 3.0
 #: A cell that follows another so soon may have waited for it at a relay.
 TOGETHER_S: Final = 0.005
@@ -66,6 +69,7 @@ class Reaction(Enum):
     CREDIT = "credit"
     WINDOWS = "windows"
     BLOCK = "block"
+    BLOCK_PUT = "block put"
     REOPEN = "reopen"
     LANES = "lanes"
     POST = "post"
@@ -97,6 +101,10 @@ class Timed:
 
 #: What the spy waits for is the credit for what it sends.
 CREDITS: Final = (Reaction.CREDIT, Reaction.WINDOWS)
+
+
+#: What it counts is what comes when it gives credit again.
+BLOCKS: Final = (Reaction.BLOCK, Reaction.BLOCK_PUT)
 
 
 class TakesAtOnce(Stem):
@@ -153,16 +161,24 @@ class Origin:
         self._net, self._node, self._number, self._reaction = net, node, number, reaction
         self._virtual = VirtualStem(net.rng, node.stem.round_trips, False)
         self._kind = kind
-        rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.BLOCK, Reaction.NONE) else QUIET_RATE
+        rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.NONE, *BLOCKS) else QUIET_RATE
+        self._blocks = lanes.WINDOW if reaction is Reaction.BLOCK_PUT else 0
         self._timers = NetTimers(net, node)
         self.beat: Beat | None = None
         if kind in (Origins.CLOCK, Origins.CREDIT):
             opening: Any = Noise()
             now = net.clock.now
             nothing = lambda when: None  # noqa: E731
-            self.beat = Beat(node.stem, net.rng, self._timers, number, opening, rate, nothing, nothing, now)
+            self.beat = Beat(node.stem, net.rng, self._timers, number, opening, rate, self._put, nothing, now)
             self.beat.end = opening
+            self._put(now)
         node.on_heard = self._heard
+
+    def _put(self, now: float) -> None:
+        """Say the blocks of a put, none of which is answered, as a lane does."""
+        while self._blocks and self.beat is not None and self.beat.room:
+            self.beat.say(BLOCK)
+            self._blocks -= 1
 
     def _heard(self, number: int, data: bytes, now: float) -> None:
         if self.beat is not None:
@@ -228,14 +244,15 @@ class Prober:
         timed = Timed(sighting.came == origin.number)
         end = Origin(self.net, origin, number, self.origins, self.reaction)
         self._owed = 0
-        # The clock has been going for a while, at whatever distance.
-        self.net.clock.run(self.net.clock.now + WARM_S)
-        if self.reaction is Reaction.NONE:
-            timed.delays = self._gaps(sighting, samples)
-        elif self.reaction is Reaction.BLOCK:
+        if self.reaction in BLOCKS:
             timed.delays = [self._held(sighting)]
         else:
-            self._probes(sighting, samples, timed)
+            # The clock has been going for a while, at whatever distance.
+            self.net.clock.run(self.net.clock.now + WARM_S)
+            if self.reaction is Reaction.NONE:
+                timed.delays = self._gaps(sighting, samples)
+            else:
+                self._probes(sighting, samples, timed)
         end.stop()
         return timed if len(timed.delays) == samples else None
 
@@ -313,9 +330,9 @@ class Prober:
         return clock.now - begun - rounds * own_link if back >= owed else None
 
     def _held(self, sighting: Sighting) -> float:
-        """How many cells come in a burst when the spy has given no credit for a while: those that wait on the way."""
+        """How many cells, of a put large ones, come in a burst when no credit was given: those that wait on the way."""
         clock, line, came, owed = self.net.clock, (sighting.came, sighting.to, sighting.cell.channel), 0, self._owed
-        is_open = False
+        is_open, is_put = False, self.reaction is Reaction.BLOCK_PUT
 
         def give() -> None:
             nonlocal owed
@@ -327,12 +344,12 @@ class Prober:
             nonlocal came, owed
             if line == (seen.came, seen.to, seen.cell.channel) and seen.cell.command is Command.CELL:
                 owed += cost_of(seen.cell)
-                came += is_open
+                came += is_open and (not is_put or seen.cell.is_large)
                 if is_open and owed >= GRANT:
                     give()
 
         self._up = up
-        clock.run(clock.now + BLOCK_S)
+        clock.run(clock.now + (BLOCK_PUT_S if is_put else BLOCK_S))
         is_open = True
         give()
         clock.run(clock.now + BURST_S)
