@@ -41,6 +41,9 @@ from anonymizer.wire import BlockType
 #: Blocks that one lane has outstanding.  The design has 64, with which two lanes are at 7 MB/s where there is half a second to
 #: a block, and no lane can be opened because a file turned out to be large (docs/adr/0015-fewer-round-trips.md).
 WINDOW: Final = 128
+#: Of them to be stored: as many as fit into one relay's window.  With more, a spy who gives no credit for ten seconds sees by the
+#: blocks that come when it does whether a relay holds some behind it (docs/anonymity.md, A5).
+STORE_WINDOW: Final = 64
 #: A cell asks for as many keys, or for its lane's share of all if that is more, so that each pivot has a share of the work.
 BATCH: Final = 8
 #: A pivot that has no room gets half as many, down to this, and one more for each that it does.
@@ -243,7 +246,11 @@ class Lanes:
 
     def _store(self, now: float) -> bool:
         """Give a random lane a block; False: none takes any."""
-        lanes = [lane for lane in self._lanes if lane.free(now) > 0 and lane.channel is not None and lane.channel.room]
+        lanes = [
+            lane
+            for lane in self._lanes
+            if lane.free(now) > 0 and len(lane.out) < STORE_WINDOW and lane.channel is not None and lane.channel.room
+        ]
         while lanes:
             lane = lanes.pop(self._channels.chance.randrange(len(lanes)))
             if (job := self._pop(lane, self._stores)) is not None:

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from anonymizer import lanes
 from gnutella.testing.anonymity import answering, requests, timing
 from gnutella.testing.anonymity.stats import Area, area, mean
 from gnutella.testing.anonymity.timing import Origins, Reaction, Timed, judge
@@ -15,6 +16,7 @@ SAMPLES = {
     Reaction.LARGE: 2,
     Reaction.END: 1,
     Reaction.CREDIT: 2,
+    Reaction.BLOCK_PUT: 1,
     Reaction.REOPEN: 1,
     Reaction.LANES: 1,
     Reaction.POST: 1,
@@ -30,6 +32,7 @@ NETS = {
     Reaction.LARGE: 10,
     Reaction.END: 14,
     Reaction.CREDIT: 8,
+    Reaction.BLOCK_PUT: 6,
     Reaction.REOPEN: 8,
     Reaction.POST: 8,
     Reaction.NONE: 12,
@@ -77,6 +80,12 @@ def test_an_origin_that_holds_its_answer_back_is_found_as_well() -> None:
     """Whoever is further away holds his back too, and they have the way besides."""
     broken = quicker(timed(Reaction.CELL, Origins.VIRTUAL_STEM))
     assert broken.value > 0.5 + 3 * broken.sigma
+
+
+def test_a_put_of_more_blocks_than_a_window_shows_whether_a_relay_holds_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lanes, "STORE_WINDOW", 128)
+    found = [made for seed in range(3) for made in timing.measure(60, 0.1, 10, 1, seed, Reaction.BLOCK_PUT)]
+    assert quicker(found).value > 0.9
 
 
 QUIET = [reaction for reaction in SAMPLES if reaction is not Reaction.LANES]

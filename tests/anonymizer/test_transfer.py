@@ -19,7 +19,7 @@ from anonymizer.errors import (
 )
 from anonymizer.files import Splitter
 from anonymizer.inner import Attach, FailReason, FetchKeys, StoreBlock
-from anonymizer.lanes import MIN_WINDOW, WINDOW
+from anonymizer.lanes import MIN_WINDOW, STORE_WINDOW, WINDOW
 from anonymizer.manifest import NODE_SEGMENTS, Manifest, seal_root
 from anonymizer.transfer import LANES, MANY_BYTES, MANY_LANES
 from anonymizer.uri import ChkUri
@@ -90,6 +90,20 @@ def test_small_files_take_two_circuits_and_large_ones_four_all_at_one_guard() ->
         assert sum(shares) >= -(-len(data) // DATA_BYTES) + 1
         if data is larger:
             assert min(shares) > 10, "all of them work"
+
+
+def test_a_put_has_no_more_outstanding_on_a_lane_than_one_relay_holds() -> None:
+    net, most = RelayPivots(hold_s=2.0), 0
+    putting, result = put(net, 2 * LARGE)
+
+    def watched() -> bool:
+        nonlocal most
+        most = max(most, *(len(lane.out) for lane in putting.lanes._lanes), 0)
+        return bool(result.ends)
+
+    net.run_until(watched)
+    assert result.ends == [None]
+    assert most == STORE_WINDOW < WINDOW
 
 
 def test_the_root_is_asked_for_alone() -> None:

@@ -162,7 +162,7 @@ class Origin:
         self._virtual = VirtualStem(net.rng, node.stem.round_trips, False)
         self._kind = kind
         rate = FETCH_RATE if reaction in (Reaction.CELL, Reaction.NONE, *BLOCKS) else QUIET_RATE
-        self._blocks = lanes.WINDOW if reaction is Reaction.BLOCK_PUT else 0
+        self._blocks = lanes.STORE_WINDOW if reaction is Reaction.BLOCK_PUT else 0
         self._timers = NetTimers(net, node)
         self.beat: Beat | None = None
         if kind in (Origins.CLOCK, Origins.CREDIT):
