@@ -41,8 +41,8 @@ from anonymizer.wire import BlockType
 #: Blocks that one lane has outstanding.  The design has 64, with which two lanes are at 7 MB/s where there is half a second to
 #: a block, and no lane can be opened because a file turned out to be large (docs/adr/0015-fewer-round-trips.md).
 WINDOW: Final = 128
-#: Of them to be stored: as many as fit into one relay's window.  With more, a spy who gives no credit for ten seconds sees by the
-#: blocks that come when it does whether a relay holds some behind it (docs/anonymity.md, A5).
+#: Of them to be stored: as many as fit into one relay's window.  With more, a spy who gives no credit for ten seconds sees
+#: by the blocks that come when it does whether a relay holds some behind it (docs/anonymity.md, A5).
 STORE_WINDOW: Final = 64
 #: A cell asks for as many keys, or for its lane's share of all if that is more, so that each pivot has a share of the work.
 BATCH: Final = 8
