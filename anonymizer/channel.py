@@ -134,7 +134,7 @@ class Channel:
         """Tell the pivot, when the circuit's clock lets it; LocalMisuse unless it is open."""
         if self._beat is None or not self.is_open:
             raise LocalMisuse("said on a circuit that is not open")
-        self._beat.say(body)
+        self._beat.say(body, now)
 
     def close(self, now: float) -> None:
         """It is needed no more; the asker hears nothing after this."""

@@ -177,7 +177,7 @@ class Origin:
     def _put(self, now: float) -> None:
         """Say the blocks of a put, none of which is answered, as a lane does."""
         while self._blocks and self.beat is not None and self.beat.room:
-            self.beat.say(BLOCK)
+            self.beat.say(BLOCK, self._net.clock.now)
             self._blocks -= 1
 
     def _heard(self, number: int, data: bytes, now: float) -> None:
@@ -185,7 +185,7 @@ class Origin:
             if self._reaction is Reaction.END:
                 self.beat.rest(lambda when: None, now)
             else:
-                self.beat.say(BLOCK if self._reaction is Reaction.LARGE else Dummy())
+                self.beat.say(BLOCK if self._reaction is Reaction.LARGE else Dummy(), now)
             return
         hold = self._virtual.hold(self._net.rng) if self._kind is Origins.VIRTUAL_STEM else 0.0
         self._timers.at(now + hold, self._react)
