@@ -103,7 +103,8 @@ class Reads(Asking):
             self._heard_block(channel, body, now)
         if not self._open and channel.is_open:
             self._stop_timer()
-            self._timer = self._channels.timers.at(now + FORK_WAIT_S, self._finish)
+            # What follows may open a circuit, so it does not follow at once.
+            self._timer = self._channels.timers.at(now + FORK_WAIT_S + self._channels.turn(), self._finish)
 
     def _heard_fail(self, channel: Channel, body: Fail, now: float) -> None:
         if body.reason is not FailReason.NOT_FOUND and self._picks.reopens:

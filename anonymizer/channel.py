@@ -320,6 +320,10 @@ class Channels:
             return 0.0
         return GUARD_WAIT_S if has_guards else FIRST_GUARD_WAIT_S
 
+    def turn(self) -> float:
+        """Seconds until something may begin that follows from what came down: it says nothing of when that was."""
+        return exponential(self.chance, TURN_MEAN_S) + self.hold()
+
     def rest(self, beat: Beat, now: float) -> None:
         """The circuit of that clock is needed no more, and ends a while later."""
         while len(self._resting) >= MAX_RESTING:

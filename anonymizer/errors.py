@@ -55,7 +55,7 @@ class NoAnonymousRoute(AnonymityError):
 class PivotTimeout(AnonymityError):
     """The far end of a circuit did not answer in time."""
 
-    BECAUSE = "three pivots did not answer"
+    BECAUSE = "several pivots did not answer"
     DO = "again later"
 
 

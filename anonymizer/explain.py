@@ -88,7 +88,7 @@ def _named(facts: Facts) -> str:
 
 def _requests(facts: Facts) -> str:
     if facts.guard_age_s is None:
-        return "There is no first hop yet, so every request is refused. None goes another way."
+        return "There is no first hop now, so every request waits, and ends if none comes. None goes another way."
     return (
         f"All leave by one neighbour, the same for {format_duration(facts.guard_age_s)} so far and for weeks to come. It sees "
         "that circuits come from you or through you, how many cells, and which pivots; not what is asked. The pivot sees what "

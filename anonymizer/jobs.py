@@ -397,6 +397,14 @@ class PutJob(Job):
             self._over("done")
             return
         self.state = "announcing"
+        # It opens a circuit, which must not follow at once on the last block.
+        channels = self._layer.client.channels
+        channels.timers.at(now + channels.turn(), self._publish)
+
+    def _publish(self, now: float) -> None:
+        if self.is_over:
+            return
+        assert self._owner is not None
         if isinstance(self._owner, KskUri):
             self._layer.disk.run(keyword_key, self._owner.keyword).addCallbacks(self._write, self._broke)
             return

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,7 +30,7 @@ from anonymizer.client import Client
 from anonymizer.client_cache import ClientCache
 from anonymizer.core import Core, Identity, Ways
 from anonymizer.descr import GATEWAY, HOUR_S, PIVOT, node_id_of
-from anonymizer.errors import AnonymityError, StateNotKept
+from anonymizer.errors import AnonymityError, QuotaExceeded, StateNotKept
 from anonymizer.explain import Facts
 from anonymizer.jobs import FetchJob
 from anonymizer.kinds import kind_bits
@@ -42,7 +42,7 @@ from anonymizer.neighbours import place_of
 from anonymizer.own import OwnFacts
 from anonymizer.ownfiles import remove_stale
 from anonymizer.plain import PlainGateway
-from anonymizer.reasons import Refusal, Refusals
+from anonymizer.reasons import Refusal, Refusals, Violation
 from anonymizer.seal import PivotKeys
 from anonymizer.served import Served, ServedFile, index_file
 from anonymizer.shares import AnonymousShare, ShareIndex, sibling_warning
@@ -371,7 +371,12 @@ class RelayLayer:
         return self._offer(AnonymousShare(name, size, mime_of(name), kind_bits(name), uri, False))
 
     def _offer(self, share: AnonymousShare) -> Deferred[None]:
-        self.core.shares.add(share)
+        try:
+            self.core.shares.add(share)
+        except QuotaExceeded:
+            return fail()
+        except Violation:
+            return fail(UserError("no search could tell of a file with this name", "give it another name", os.EX_USAGE))
         return self._keep_offers()
 
     def _keep_offers(self) -> Deferred[None]:

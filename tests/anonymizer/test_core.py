@@ -193,6 +193,6 @@ def test_the_explanation_says_what_is_so_here() -> None:
     changed = replace(FACTS, is_gateway=True, guard_age_s=None, own_share=0.9, shares=2, siblings=1, by_network=False)
     texts = dict(explain(changed))
     assert "your address ask for words" in texts["done in your name"]
-    assert "refused" in texts["your requests"] and "CoverPoor" in texts["what it is worth"]
+    assert "waits" in texts["your requests"] and "CoverPoor" in texts["what it is worth"]
     assert "plain library" in texts["your shares"] and "one owner" in texts["made weaker here"]
     assert "Nothing" in dict(explain(replace(FACTS, is_pivot=False)))["done in your name"]
