@@ -39,11 +39,11 @@ MANY_WAIT: Final = 16
 #: Mean time between two turns, and from the last need of a circuit to its end.  The way from a neighbour to the origin and
 #: back is some tenths of a second.  With turns every second a spy gains .09 over guessing, with two seconds .01 (A5).
 TURN_MEAN_S: Final = 2.0
+REST_MEAN_S: Final = 15.0
 #: Each circuit draws the sum of so many exponential times of that mean, once: before that no large cell of it has a turn.  It
 #: hides some tenths of a second, however often somebody looks: of twenty samples the quickest gave .186 without it (A5).
 APART_MEAN_S: Final = 0.8
 APART_STEPS: Final = 2
-REST_MEAN_S: Final = 15.0
 #: Large cells that wait or are under way to the first relay; its window.
 MAX_LARGE: Final = WINDOW // LARGE_COST
 

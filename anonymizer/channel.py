@@ -37,8 +37,6 @@ OPENED_MEAN_S: Final = 20.0
 MAX_REOPENS: Final = 3
 #: One that lived so long, half of what any may, was not killed to see what we do next; it is replaced without being counted.
 OLD_S: Final = 1_800.0
-#: Mean wait, besides a virtual stem, before the circuit that replaces a lost one: it can be seen, so it is a turn's.
-REOPEN_MEAN_S: Final = TURN_MEAN_S
 #: While the guard is away it is looked for at such times, and for so long.  The second one serves after ten minutes and then an
 #: exponential time with a mean of five (guards.PATIENCE_S, CHECK_S): it is ready before this with a chance of .98.
 GUARD_WAIT_MEAN_S: Final = 20.0
@@ -230,8 +228,7 @@ class Channel:
             self._fail(PivotTimeout("the far ends of our circuits do not answer", "try again later"), now)
             return
         self._picks.reopens -= not is_old
-        wait = exponential(self._owner.chance, REOPEN_MEAN_S) + self._owner.hold()
-        self._timer = self._owner.timers.at(now + wait, self._reopen)
+        self._timer = self._owner.timers.at(now + self._owner.turn(), self._reopen)
         self._asker.lost(self, now)
 
     def _reopen(self, now: float) -> None:
